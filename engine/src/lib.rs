@@ -1,1 +1,4 @@
-//! Placeholder until the first slice lands.
+//! Operations on backup repositories in any store.
+
+pub mod budget;
+pub mod store;

@@ -1,0 +1,313 @@
+//! The storage seam: immutable objects under flat keys, listed with size and time, read by range,
+//! put atomically, deleted.
+//!
+//! Invariants
+//! - A put is visible whole or not at all, and durable when [`Draft::commit`] returns.
+//! - A key is flat (`data/4f2a…`, `p1234…`); how it becomes a path is the adapter's [`layout::Layout`].
+//! - "Cannot tell" is an error and never an empty answer: only [`Failure::NotFound`] means absence,
+//!   and an adapter reports it only when the server or file system said so.
+//! - [`Stored`] receipts are made here alone; an order of writes that matters takes them by value.
+//!
+//! Not here: which keys exist and in which order they are written (`protocol`), retries and limits
+//! (a wrapper around [`Backend`], so that every adapter behaves alike).
+
+pub mod layout;
+pub mod local;
+pub mod memory;
+
+use std::{fmt, sync::Arc, time::SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+/// A flat object name.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(Box<str>);
+
+impl Key {
+    /// Takes a name over.
+    #[must_use]
+    pub fn new(name: impl Into<Box<str>>) -> Self {
+        Self(name.into())
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({})", self.0)
+    }
+}
+
+/// One row of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The object's name.
+    pub key: Key,
+    /// Its size.
+    pub stored_bytes: u64,
+    /// When the store last wrote it, by the store's own clock.
+    pub modified: SystemTime,
+}
+
+/// Which bytes of an object to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Range {
+    /// The whole object.
+    All,
+    /// `len` bytes from `start`; fewer is a [`Failure::Short`].
+    At {
+        /// First byte.
+        start: u64,
+        /// Number of bytes.
+        len: u64,
+    },
+    /// The last `len` bytes, or the whole object where it is shorter.
+    Last {
+        /// Number of bytes.
+        len: u64,
+    },
+}
+
+/// What a commit does when the key exists already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// Immutable objects: an equal name is equal content, leave the object that is there.
+    Keep,
+    /// The one object a repository may rewrite (its configuration).
+    Replace,
+}
+
+/// What an adapter can do, for callers that choose by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Whether [`Existing::Replace`] is atomic.
+    pub atomic_replace: bool,
+    /// Requests worth having under way at once.
+    pub connections: usize,
+    /// Whether a request costs a network round trip, so that few large reads beat many small ones.
+    pub remote: bool,
+}
+
+/// An object being assembled: bytes go in as they are made, its name is given at the end.
+///
+/// Dropping a draft leaves nothing behind.
+#[async_trait]
+pub trait Draft: Send + fmt::Debug {
+    /// Adds bytes. Blocks at most for a write into the page cache; object stores gather in memory.
+    fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError>;
+
+    /// The bytes appended so far, for joining small drafts into one.
+    fn read_back(&mut self) -> Result<Bytes, StoreError>;
+
+    /// Makes the object visible under `key`, whole and durable.
+    async fn commit(self: Box<Self>, key: &Key, existing: Existing) -> Result<(), StoreError>;
+}
+
+/// What an adapter implements. Callers use [`Store`].
+#[async_trait]
+pub trait Backend: Send + Sync + fmt::Debug {
+    /// Where this is, for messages: a path or URL without secrets.
+    fn location(&self) -> String;
+
+    /// What it can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Prepares an empty location (directories, bucket prefix). Harmless on an existing one.
+    async fn create(&self) -> Result<(), StoreError>;
+
+    /// Calls `each` once for every object whose key starts with `prefix`, in no order. Foreign
+    /// names are left out; a directory that does not exist is an empty list only where the
+    /// location itself exists.
+    async fn list(
+        &self,
+        prefix: &str,
+        each: &mut (dyn FnMut(Listed) + Send),
+    ) -> Result<(), StoreError>;
+
+    /// Size and time of one object.
+    async fn stat(&self, key: &Key) -> Result<Listed, StoreError>;
+
+    /// Bytes of one object, exactly as many as asked for.
+    async fn read(&self, key: &Key, range: Range) -> Result<Bytes, StoreError>;
+
+    /// Removes one object; a missing one is [`Failure::NotFound`].
+    async fn delete(&self, key: &Key) -> Result<(), StoreError>;
+
+    /// Starts an object. `expected_bytes` is a hint.
+    fn draft(&self, expected_bytes: u64) -> Result<Box<dyn Draft>, StoreError>;
+}
+
+/// A place where objects are kept; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store(Arc<dyn Backend>);
+
+impl Store {
+    /// Wraps an adapter.
+    #[must_use]
+    pub fn new(backend: impl Backend + 'static) -> Self {
+        Self(Arc::new(backend))
+    }
+
+    /// Where this is, for messages.
+    #[must_use]
+    pub fn location(&self) -> String {
+        self.0.location()
+    }
+
+    /// What the adapter can do.
+    #[must_use]
+    pub fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+
+    /// Prepares an empty location.
+    pub async fn create(&self) -> Result<(), StoreError> {
+        self.0.create().await
+    }
+
+    /// Calls `each` for every object under `prefix`.
+    pub async fn list(
+        &self,
+        prefix: &str,
+        each: &mut (dyn FnMut(Listed) + Send),
+    ) -> Result<(), StoreError> {
+        self.0.list(prefix, each).await
+    }
+
+    /// Every object under `prefix`, sorted by key.
+    pub async fn listing(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
+        let mut rows = Vec::new();
+        self.0.list(prefix, &mut |row| rows.push(row)).await?;
+        rows.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(rows)
+    }
+
+    /// Size and time of one object.
+    pub async fn stat(&self, key: &Key) -> Result<Listed, StoreError> {
+        self.0.stat(key).await
+    }
+
+    /// Bytes of one object.
+    pub async fn read(&self, key: &Key, range: Range) -> Result<Bytes, StoreError> {
+        self.0.read(key, range).await
+    }
+
+    /// Whether an object exists; an error where that cannot be told.
+    pub async fn exists(&self, key: &Key) -> Result<bool, StoreError> {
+        match self.0.stat(key).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.failure == Failure::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes one object. The caller's right to do so is a type of `protocol`.
+    pub(crate) async fn delete(&self, key: &Key) -> Result<(), StoreError> {
+        self.0.delete(key).await
+    }
+
+    /// Starts an object.
+    pub(crate) fn draft(&self, expected_bytes: u64) -> Result<Box<dyn Draft>, StoreError> {
+        self.0.draft(expected_bytes)
+    }
+
+    /// Makes a draft visible and gives the receipt for it.
+    pub(crate) async fn commit<T>(
+        &self,
+        draft: Box<dyn Draft>,
+        key: &Key,
+        what: T,
+    ) -> Result<Stored<T>, StoreError> {
+        draft.commit(key, Existing::Keep).await?;
+        Ok(Stored { what })
+    }
+
+    /// Puts a small object whole.
+    pub(crate) async fn put<T>(
+        &self,
+        key: &Key,
+        bytes: &[u8],
+        existing: Existing,
+        what: T,
+    ) -> Result<Stored<T>, StoreError> {
+        let mut draft = self.0.draft(bytes.len() as u64)?;
+        draft.append(bytes)?;
+        draft.commit(key, existing).await?;
+        Ok(Stored { what })
+    }
+}
+
+/// Proof that `what` is durable in the store. Only [`Store`] makes one.
+#[derive(Debug)]
+#[must_use = "a receipt is the right to publish what was stored"]
+pub struct Stored<T> {
+    what: T,
+}
+
+impl<T> Stored<T> {
+    /// What was stored.
+    pub fn into_inner(self) -> T {
+        self.what
+    }
+
+    /// What was stored.
+    pub fn get(&self) -> &T {
+        &self.what
+    }
+}
+
+/// The class of a storage failure; decides whether trying again can help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Failure {
+    /// The store said that there is no such object or location.
+    NotFound,
+    /// The store refused these credentials, or the file system these permissions.
+    Denied,
+    /// No room: disk full, quota, read-only.
+    NoSpace,
+    /// The object ends before the range that was asked for.
+    Short,
+    /// Throttled, timed out, connection lost: may work the next time.
+    Transient,
+    /// Anything else; will not get better by itself.
+    Permanent,
+}
+
+/// A storage call that failed: what was tried, on which object, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("{action} {object}: {source}")]
+pub struct StoreError {
+    /// Its class.
+    pub failure: Failure,
+    /// What was tried: "read", "list", ….
+    pub action: &'static str,
+    /// The key, or the location where there is no key.
+    pub object: String,
+    /// The cause.
+    #[source]
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl StoreError {
+    /// An error on `object`.
+    pub fn new(
+        failure: Failure,
+        action: &'static str,
+        object: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self { failure, action, object: object.into(), source: source.into() }
+    }
+}
