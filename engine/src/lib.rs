@@ -1,4 +1,9 @@
 //! Operations on backup repositories in any store.
 
 pub mod budget;
+pub mod cancel;
+pub mod fault;
+pub mod index;
+pub mod model;
+pub mod monitor;
 pub mod store;

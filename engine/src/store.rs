@@ -19,6 +19,7 @@ use std::{fmt, sync::Arc, time::SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::runtime::Handle;
 
 /// A flat object name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -142,6 +143,12 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Bytes of one object, exactly as many as asked for.
     async fn read(&self, key: &Key, range: Range) -> Result<Bytes, StoreError>;
 
+    /// [`read`](Self::read) on the calling thread, for adapters that need no runtime to do so.
+    fn read_here(&self, key: &Key, range: Range) -> Option<Result<Bytes, StoreError>> {
+        let _no_short_cut = (key, range);
+        None
+    }
+
     /// Removes one object; a missing one is [`Failure::NotFound`].
     async fn delete(&self, key: &Key) -> Result<(), StoreError>;
 
@@ -202,6 +209,19 @@ impl Store {
     /// Bytes of one object.
     pub async fn read(&self, key: &Key, range: Range) -> Result<Bytes, StoreError> {
         self.0.read(key, range).await
+    }
+
+    /// Bytes of one object, from a thread that may block (never from a task of the runtime).
+    pub fn read_blocking(
+        &self,
+        runtime: &Handle,
+        key: &Key,
+        range: Range,
+    ) -> Result<Bytes, StoreError> {
+        match self.0.read_here(key, range) {
+            Some(result) => result,
+            None => runtime.block_on(self.0.read(key, range)),
+        }
     }
 
     /// Whether an object exists; an error where that cannot be told.

@@ -1,0 +1,130 @@
+//! What can go wrong on the way to the bytes, for every operation alike.
+//!
+//! Invariants: a fault names the object it is about; [`Fault::class`] decides what a program does
+//! with it, [`Fault::advice`] what a person can do next.
+
+use windlass_format::damage::Damage;
+
+use crate::{
+    model::chunk::ChunkKey,
+    store::{Failure, StoreError},
+};
+
+/// What to do about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// The same call may work later: network, throttling.
+    Retry,
+    /// Someone else holds what is needed.
+    Busy,
+    /// What was asked for cannot be: wrong password, no such snapshot, no permission, no room.
+    WrongInput,
+    /// There is no repository there.
+    NoRepository,
+    /// None of the keys opens with this password.
+    WrongPassword,
+    /// Stored bytes are not what they should be.
+    Damaged,
+    /// A legal thing this version cannot do.
+    Unsupported,
+    /// It was told to stop.
+    Cancelled,
+    /// An assumption of this program does not hold.
+    Bug,
+}
+
+/// A failure to read or write objects of a repository.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An object is not what it should be.
+    #[error("{object} is damaged: {damage}")]
+    Damaged {
+        /// Which one.
+        object: String,
+        /// What is wrong with it.
+        damage: Damage,
+    },
+    /// A chunk is referred to and no index knows it.
+    #[error("chunk {key} is in no index")]
+    Missing {
+        /// Which one.
+        key: ChunkKey,
+    },
+    /// A part of the format that this version cannot read or write.
+    #[error("{what} is not supported by this version")]
+    Unsupported {
+        /// Which one.
+        what: String,
+    },
+    /// The operation was cancelled.
+    #[error("cancelled")]
+    Cancelled,
+    /// What was just encoded does not decode to what it was made from.
+    #[error("{what} could not be read back after encoding: faulty memory or processor")]
+    VerifyFailed {
+        /// What was encoded.
+        what: String,
+    },
+    /// An assumption does not hold.
+    #[error("internal error: {0}")]
+    Bug(&'static str),
+}
+
+impl Fault {
+    /// Damage of a named object.
+    pub fn damaged(object: impl Into<String>, damage: Damage) -> Self {
+        match damage {
+            Damage::Unsupported { what } => Self::Unsupported { what: what.into() },
+            damage => Self::Damaged { object: object.into(), damage },
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Store(error) => match error.failure {
+                Failure::Transient => Class::Retry,
+                Failure::NotFound | Failure::Short => Class::Damaged,
+                Failure::Denied | Failure::NoSpace | Failure::Permanent => Class::WrongInput,
+            },
+            Self::Damaged { .. } | Self::Missing { .. } => Class::Damaged,
+            Self::Unsupported { .. } => Class::Unsupported,
+            Self::Cancelled => Class::Cancelled,
+            Self::VerifyFailed { .. } | Self::Bug(_) => Class::Bug,
+        }
+    }
+
+    /// What a person can do next.
+    #[must_use]
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::Store(error) => match error.failure {
+                Failure::Transient => "try again; if it stays, look at the network and the server",
+                Failure::NotFound => {
+                    "an object is gone: run `check` with the tool that wrote the repository, \
+                     and do not prune until it is explained"
+                }
+                Failure::Short => "an object is truncated: run `check --read-data`",
+                Failure::Denied => "look at the permissions or credentials for this location",
+                Failure::NoSpace => "free some room and run again; what was stored is kept",
+                Failure::Permanent => "see the cause above",
+            },
+            Self::Damaged { .. } => {
+                "run `check --read-data` to see the extent; other snapshots may be whole"
+            }
+            Self::Missing { .. } => {
+                "an index file may be missing: run `repair index`, do not prune before"
+            }
+            Self::Unsupported { .. } => "use a newer version of Windlass",
+            Self::Cancelled => "run again to go on; what was stored is kept",
+            Self::VerifyFailed { .. } => {
+                "test this machine's memory before trusting it with backups"
+            }
+            Self::Bug(_) => "please report this",
+        }
+    }
+}

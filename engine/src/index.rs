@@ -1,0 +1,303 @@
+//! Where every chunk is: one compact table, asked and reserved in a single step.
+//!
+//! Invariants
+//! - [`Index::claim`] decides and reserves under one lock, so no two workers store one chunk twice.
+//! - A chunk may lie in several packs; every place is kept, so that a reader can fall back.
+//! - Locks are held for a table access, never for I/O or hashing.
+//!
+//! Not here: reading and writing index objects (`protocol`), their bytes (`dialect`).
+
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+
+use hashbrown::{HashMap, HashTable, hash_table};
+
+use crate::model::{
+    chunk::ChunkKey,
+    pack::{Location, PackName, PackNumber},
+};
+
+const SHARDS: usize = 16;
+
+/// The table of chunks and packs of a repository.
+#[derive(Debug)]
+pub struct Index {
+    shards: [Mutex<Shard>; SHARDS],
+    packs: RwLock<Vec<PackName>>,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    slots: HashTable<Slot>,
+    further: HashMap<ChunkKey, Vec<Location>>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    key: ChunkKey,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Live(Location),
+    Reserved,
+    Tombstone { at_seconds: i64 },
+}
+
+/// What is known of a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// Nobody stored it.
+    Absent,
+    /// It can be read there.
+    Live(Location),
+    /// It was deleted at that second: storing it again takes a newer entry.
+    Tombstone {
+        /// Seconds since the Unix epoch.
+        at_seconds: i64,
+    },
+}
+
+/// The answer to "I have this chunk, must I store it?"
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// It is stored, or another worker of this run is storing it.
+    Known,
+    /// It is yours to store.
+    Yours,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Index {
+    /// An index of nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            shards: std::array::from_fn(|_| Mutex::new(Shard::default())),
+            packs: RwLock::new(Vec::new()),
+        }
+    }
+
+    /// Gives a pack its number in this index.
+    pub fn add_pack(&self, name: PackName) -> PackNumber {
+        let mut packs = self.packs.write().unwrap_or_else(PoisonError::into_inner);
+        packs.push(name);
+        PackNumber((packs.len() - 1) as u32)
+    }
+
+    /// The name of a pack of this index.
+    #[must_use]
+    pub fn pack_name(&self, pack: PackNumber) -> Option<PackName> {
+        let packs = self.packs.read().unwrap_or_else(PoisonError::into_inner);
+        packs.get(pack.0 as usize).cloned()
+    }
+
+    /// The names of all packs.
+    #[must_use]
+    pub fn pack_names(&self) -> Vec<PackName> {
+        self.packs.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Makes room for `chunks` more, before a bulk of [`insert`](Self::insert).
+    pub fn reserve(&self, chunks: usize) {
+        for shard in &self.shards {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            shard
+                .slots
+                .reserve(chunks / SHARDS + chunks / SHARDS / 8, |slot| slot.key.table_hash());
+        }
+    }
+
+    /// Records a place where a chunk lies.
+    pub fn insert(&self, key: ChunkKey, location: Location) {
+        let mut guard = self.shard(&key);
+        let shard = &mut *guard;
+        match shard.slots.entry(
+            key.table_hash(),
+            |slot| slot.key == key,
+            |slot| slot.key.table_hash(),
+        ) {
+            hash_table::Entry::Vacant(vacant) => {
+                vacant.insert(Slot { key, state: State::Live(location) });
+            }
+            hash_table::Entry::Occupied(mut slot) => match slot.get().state {
+                State::Live(first) if first != location => {
+                    let further = shard.further.entry(key).or_default();
+                    if !further.contains(&location) {
+                        further.push(location);
+                    }
+                }
+                State::Live(_) => {}
+                State::Reserved | State::Tombstone { .. } => {
+                    slot.get_mut().state = State::Live(location);
+                }
+            },
+        }
+    }
+
+    /// Records that a chunk was deleted, unless it is known to live.
+    pub fn bury(&self, key: ChunkKey, at_seconds: i64) {
+        let mut shard = self.shard(&key);
+        let entry = shard.slots.entry(
+            key.table_hash(),
+            |slot| slot.key == key,
+            |slot| slot.key.table_hash(),
+        );
+        if let hash_table::Entry::Vacant(vacant) = entry {
+            vacant.insert(Slot { key, state: State::Tombstone { at_seconds } });
+        }
+    }
+
+    /// What is known of a chunk.
+    #[must_use]
+    pub fn presence(&self, key: &ChunkKey) -> Presence {
+        let shard = self.shard(key);
+        match shard.slots.find(key.table_hash(), |slot| slot.key == *key).map(|slot| slot.state) {
+            None | Some(State::Reserved) => Presence::Absent,
+            Some(State::Live(location)) => Presence::Live(location),
+            Some(State::Tombstone { at_seconds }) => Presence::Tombstone { at_seconds },
+        }
+    }
+
+    /// Where a chunk can be read.
+    #[must_use]
+    pub fn find(&self, key: &ChunkKey) -> Option<Location> {
+        match self.presence(key) {
+            Presence::Live(location) => Some(location),
+            Presence::Absent | Presence::Tombstone { .. } => None,
+        }
+    }
+
+    /// Further places of a chunk, for when the first cannot be read.
+    #[must_use]
+    pub fn further(&self, key: &ChunkKey) -> Vec<Location> {
+        self.shard(key).further.get(key).cloned().unwrap_or_default()
+    }
+
+    /// Whether a chunk is stored or being stored by this run; reserves it for the caller if not.
+    #[must_use]
+    pub fn claim(&self, key: &ChunkKey) -> Claim {
+        let mut shard = self.shard(key);
+        let entry = shard.slots.entry(
+            key.table_hash(),
+            |slot| slot.key == *key,
+            |slot| slot.key.table_hash(),
+        );
+        match entry {
+            hash_table::Entry::Vacant(vacant) => {
+                vacant.insert(Slot { key: *key, state: State::Reserved });
+                Claim::Yours
+            }
+            hash_table::Entry::Occupied(mut slot) => match slot.get().state {
+                State::Live(_) | State::Reserved => Claim::Known,
+                State::Tombstone { .. } => {
+                    slot.get_mut().state = State::Reserved;
+                    Claim::Yours
+                }
+            },
+        }
+    }
+
+    /// Number of chunks known.
+    #[must_use]
+    pub fn chunk_count(&self) -> usize {
+        self.shards
+            .iter()
+            .map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).slots.len())
+            .sum()
+    }
+
+    /// Calls `each` for every place of every chunk, in no order.
+    pub fn for_each(&self, mut each: impl FnMut(&ChunkKey, &Location)) {
+        for shard in &self.shards {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            for slot in &shard.slots {
+                if let State::Live(location) = &slot.state {
+                    each(&slot.key, location);
+                }
+            }
+            for (key, locations) in &shard.further {
+                locations.iter().for_each(|location| each(key, location));
+            }
+        }
+    }
+
+    fn shard(&self, key: &ChunkKey) -> MutexGuard<'_, Shard> {
+        let [.., last] = key.table_hash().to_le_bytes();
+        self.shards[usize::from(last) % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::pack::Coding;
+
+    fn place(pack: u32, offset: u32) -> Location {
+        Location {
+            pack: PackNumber(pack),
+            offset,
+            stored_bytes: 40,
+            raw_bytes: 8,
+            coding: Coding(0),
+        }
+    }
+
+    #[test]
+    fn only_one_of_many_threads_may_store_a_chunk() {
+        let index = Index::new();
+        let won: usize = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4)
+                .map(|_| {
+                    scope.spawn(|| {
+                        (0..=255u8)
+                            .filter(|byte| {
+                                index.claim(&ChunkKey::full(0, [*byte; 32])) == Claim::Yours
+                            })
+                            .count()
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().expect("no panic")).sum()
+        });
+        assert_eq!(won, 256);
+    }
+
+    #[test]
+    fn a_reserved_chunk_cannot_be_read_yet() {
+        let index = Index::new();
+        let key = ChunkKey::full(0, [7; 32]);
+        assert_eq!(index.claim(&key), Claim::Yours);
+        assert_eq!(index.find(&key), None);
+        index.insert(key, place(0, 0));
+        assert_eq!(index.find(&key), Some(place(0, 0)));
+    }
+
+    #[test]
+    fn every_place_of_a_chunk_is_kept_once() {
+        let index = Index::new();
+        let key = ChunkKey::full(1, [1; 32]);
+        for location in [place(0, 0), place(1, 5), place(0, 0), place(1, 5)] {
+            index.insert(key, location);
+        }
+        assert_eq!(index.find(&key), Some(place(0, 0)));
+        assert_eq!(index.further(&key), [place(1, 5)]);
+    }
+
+    #[test]
+    fn a_tombstone_is_a_miss_that_can_be_claimed_again() {
+        let index = Index::new();
+        let key = ChunkKey::full(1, [2; 32]);
+        index.bury(key, 99);
+        assert_eq!(index.presence(&key), Presence::Tombstone { at_seconds: 99 });
+        assert_eq!(index.claim(&key), Claim::Yours);
+        index.insert(key, place(3, 0));
+        index.bury(key, 100);
+        assert_eq!(index.find(&key), Some(place(3, 0)));
+    }
+}
