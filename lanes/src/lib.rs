@@ -1,1 +1,13 @@
-//! Placeholder until the first slice lands.
+//! Exact kernels that work on several streams at once.
+//!
+//! Purpose: the few loops in which Windlass spends its time, on the widest instructions the
+//! processor has.
+//!
+//! Invariants
+//! - A kernel never changes a result: each has a scalar twin, and the tests compare the two over
+//!   everything that can differ. Which one runs is decided at run time.
+//! - This is the only crate of the workspace with unsafe code.
+//!
+//! Not here: formats, threads, I/O.
+
+pub mod sha256;
