@@ -7,9 +7,12 @@
 //!
 //! Not here: reading and writing index objects (`protocol`), their bytes (`dialect`).
 
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError, RwLock},
+};
 
-use hashbrown::{HashMap, HashTable, hash_table};
+use hashbrown::{HashTable, hash_table};
 
 use crate::model::{
     chunk::ChunkKey,
