@@ -1,1 +1,42 @@
-fn main() {}
+//! Development tasks of Windlass, run as `cargo xtask TASK`.
+//!
+//! Invariants: a task that fails exits with 1, wrong usage exits with 2; nothing here is linked
+//! into what users run, and nothing here depends on a crate of this workspace.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "these tasks talk to a terminal")]
+
+mod debian;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask TASK
+
+  test [ARGS]   set up what the tests need and run all of them; ARGS go to the test runner
+";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let task = arguments.next().unwrap_or_default();
+    let rest: Vec<String> = arguments.collect();
+    let outcome = match task.as_str() {
+        "test" => test::run(&rest),
+        "help" | "--help" | "-h" => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("xtask {task}: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
