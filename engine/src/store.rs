@@ -81,6 +81,21 @@ pub enum Range {
     },
 }
 
+impl Range {
+    /// The first byte and the end of this range in an object of `size` bytes; `None` where the
+    /// object is too short, which is a [`Failure::Short`].
+    #[must_use]
+    pub fn within(self, size: u64) -> Option<(u64, u64)> {
+        match self {
+            Self::All => Some((0, size)),
+            Self::At { start, len } => {
+                start.checked_add(len).filter(|end| *end <= size).map(|end| (start, end))
+            }
+            Self::Last { len } => Some((size.saturating_sub(len), size)),
+        }
+    }
+}
+
 /// What a commit does when the key exists already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {
