@@ -2,6 +2,8 @@
 
 pub mod budget;
 pub mod cancel;
+pub mod clock;
+pub mod entropy;
 pub mod fault;
 pub mod index;
 pub mod model;
