@@ -1,1 +1,8 @@
-//! Placeholder until the first slice lands.
+//! Test doubles and generators: what tests of several crates need, kept out of production code.
+//!
+//! Purpose: storage adapters are held to one suite, faults are made on purpose, and random trees of
+//! files can be compared.
+//!
+//! Invariants: everything random is a function of a seed.
+
+pub mod conformance;

@@ -1,0 +1,3 @@
+//! Behaviour of the engine, through its public surface.
+
+mod store;
