@@ -7,6 +7,7 @@
 
 mod debian;
 mod test;
+mod tidy;
 mod workspace;
 
 use std::process::ExitCode;
@@ -15,6 +16,7 @@ const USAGE: &str = "\
 usage: cargo xtask TASK
 
   test [ARGS]   set up what the tests need and run all of them; ARGS go to the test runner
+  tidy          check the house rules that no compiler checks
 ";
 
 fn main() -> ExitCode {
@@ -23,6 +25,7 @@ fn main() -> ExitCode {
     let rest: Vec<String> = arguments.collect();
     let outcome = match task.as_str() {
         "test" => test::run(&rest),
+        "tidy" => tidy::run(),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;
