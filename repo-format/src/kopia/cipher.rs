@@ -1,0 +1,99 @@
+//! Opening what a repository sealed.
+//!
+//! Invariants: plaintext leaves only after its tag was checked; opening works in the buffer that
+//! held the sealed bytes and allocates nothing.
+//!
+//! ```text
+//! root key  = HKDF-SHA256(master key, salt "encryption", info "")
+//! item key  = HMAC-SHA256(root key, iv)
+//! stored    = | nonce 12 | ciphertext | tag 16 |      additional data: the iv
+//! ```
+//!
+//! The iv is 16 bytes for contents and standalone blobs, a whole hash for the index in a pack.
+//!
+//! Checked against `repo/encryption/`.
+
+use core::fmt;
+
+use aes_gcm::Aes256Gcm;
+use aes_gcm::aead::{AeadInOut, KeyInit};
+use chacha20poly1305::ChaCha20Poly1305;
+use hkdf::Hkdf;
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use super::format::KeyBytes;
+use super::refusal::Refusal;
+use crate::damage::Damage;
+
+/// Bytes that sealing adds.
+pub const OVERHEAD: usize = NONCE_LEN + TAG_LEN;
+
+const NONCE_LEN: usize = 12;
+const TAG_LEN: usize = 16;
+
+/// A repository's cipher, keyed with its master key.
+#[derive(Clone)]
+pub struct Cipher {
+    algorithm: Algorithm,
+    root: Hmac<Sha256>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Algorithm {
+    Aes256Gcm,
+    ChaCha20Poly1305,
+}
+
+impl Cipher {
+    /// The cipher kopia calls `name`, keyed with the format's master key.
+    pub fn new(name: &str, master_key: &KeyBytes) -> Result<Self, Refusal> {
+        let algorithm = match name {
+            "AES256-GCM-HMAC-SHA256" => Algorithm::Aes256Gcm,
+            "CHACHA20-POLY1305-HMAC-SHA256" => Algorithm::ChaCha20Poly1305,
+            _ => return Err(Refusal::algorithm("encryption", name)),
+        };
+        let failed = Damage::Invalid { what: "master key" };
+        let mut root = Zeroizing::new([0; 32]);
+        Hkdf::<Sha256>::new(Some(b"encryption"), master_key.expose())
+            .expand(b"", root.as_mut())
+            .map_err(|_error| failed)?;
+        let root = Hmac::new_from_slice(root.as_ref()).map_err(|_error| failed)?;
+        Ok(Self { algorithm, root })
+    }
+
+    /// Opens sealed bytes in place and returns the part of the buffer that holds the plaintext.
+    pub fn open<'b>(
+        &self,
+        iv: &[u8],
+        sealed: &'b mut [u8],
+        what: &'static str,
+    ) -> Result<&'b mut [u8], Damage> {
+        let have = u64::try_from(sealed.len()).unwrap_or(u64::MAX);
+        let truncated = Damage::Truncated { what, need: 28, have };
+        let (nonce, rest) = sealed.split_first_chunk_mut::<NONCE_LEN>().ok_or(truncated)?;
+        let (body, tag) = rest.split_last_chunk_mut::<TAG_LEN>().ok_or(truncated)?;
+        let (nonce, tag) = ((&*nonce).into(), (&*tag).into());
+        let key = self.root.clone().chain_update(iv).finalize().into_bytes();
+        let opened = match self.algorithm {
+            Algorithm::Aes256Gcm => {
+                Aes256Gcm::new(&key).decrypt_inout_detached(nonce, iv, (&mut *body).into(), tag)
+            }
+            Algorithm::ChaCha20Poly1305 => ChaCha20Poly1305::new(&key).decrypt_inout_detached(
+                nonce,
+                iv,
+                (&mut *body).into(),
+                tag,
+            ),
+        };
+        opened.map_err(|_error| Damage::BadTag { what })?;
+        Ok(body)
+    }
+}
+
+impl fmt::Debug for Cipher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cipher({:?})", self.algorithm)
+    }
+}

@@ -1,0 +1,77 @@
+//! Objects made of more than one content.
+//!
+//! Invariants: the entries of a decoded list start at 0 and follow each other without gap, so the
+//! end of the last is the size of the object.
+//!
+//! ```text
+//! {"stream":"kopia:indirect","entries":[{"l":100,"o":"aa.."},{"s":100,"l":50,"o":"bb.."}]}
+//! ```
+//!
+//! Checked against `repo/object/indirect.go` and `object_reader.go`.
+
+use serde::Deserialize;
+
+use super::compress::{CONTENT_LEN_MAX, Decompression};
+use super::id::ObjectId;
+use super::json;
+use crate::damage::Damage;
+
+/// Bytes of the largest list that is decoded in one piece: parts of some 700 GiB at the default
+/// splitter.
+pub const LIST_LEN_MAX: usize = 64 << 20;
+
+/// One part of an indirect object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Where the part begins in the whole.
+    pub start: u64,
+    /// Bytes of the part.
+    pub len: u64,
+    /// The object that holds them.
+    pub object: ObjectId,
+}
+
+#[derive(Deserialize)]
+struct Wire {
+    stream: String,
+    entries: Vec<WirePart>,
+}
+
+#[derive(Deserialize)]
+struct WirePart {
+    #[serde(default)]
+    s: u64,
+    #[serde(default)]
+    l: u64,
+    o: String,
+}
+
+/// Decodes the list of an indirect object.
+pub fn decode_list(bytes: &[u8]) -> Result<Vec<Part>, Damage> {
+    let what = "indirect list";
+    let wire: Wire = json::read(bytes, what, LIST_LEN_MAX)?;
+    if wire.stream != "kopia:indirect" || wire.entries.is_empty() {
+        return Err(Damage::Invalid { what });
+    }
+    let mut parts = Vec::with_capacity(wire.entries.len());
+    let mut end = 0_u64;
+    for WirePart { s: start, l: len, o } in wire.entries {
+        let object =
+            ObjectId::parse(&o).ok_or(Damage::Invalid { what: "id in an indirect list" })?;
+        if start != end {
+            return Err(Damage::Invalid { what: "gap in an indirect list" });
+        }
+        end = start.checked_add(len).ok_or(Damage::Invalid { what })?;
+        parts.push(Part { start, len, object });
+    }
+    Ok(parts)
+}
+
+/// Decompresses the content of an object whose id says `Z`, as format version 1 wrote them.
+pub fn open_compressed(
+    content: &[u8],
+    decompression: &mut Decompression,
+    raw: &mut Vec<u8>,
+) -> Result<(), Damage> {
+    decompression.run_by_header(content, CONTENT_LEN_MAX, raw)
+}
