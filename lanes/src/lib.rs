@@ -10,4 +10,8 @@
 //!
 //! Not here: formats, threads, I/O.
 
+pub mod rabin;
+pub mod search;
 pub mod sha256;
+#[cfg(test)]
+mod test_data;
