@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "these tasks talk to a terminal")]
 
 mod debian;
+mod fuzz;
 mod test;
 mod tidy;
 mod workspace;
@@ -17,6 +18,9 @@ usage: cargo xtask TASK
 
   test [ARGS]   set up what the tests need and run all of them; ARGS go to the test runner
   tidy          check the house rules that no compiler checks
+  fuzz [--seconds N] [TARGET]
+                run the fuzz targets, a minute each if not told otherwise;
+                --check: only see that they compile and survive damaged seeds
 ";
 
 fn main() -> ExitCode {
@@ -26,6 +30,7 @@ fn main() -> ExitCode {
     let outcome = match task.as_str() {
         "test" => test::run(&rest),
         "tidy" => tidy::run(),
+        "fuzz" => fuzz::run(&rest),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;

@@ -20,6 +20,14 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
+/// Where cargo puts what it builds for this workspace.
+pub(crate) fn target_dir() -> Result<PathBuf, String> {
+    let executable = env::current_exe().map_err(|error| format!("who am I? {error}"))?;
+    // This program is <target>/<profile>/xtask.
+    let target = executable.parent().and_then(Path::parent);
+    target.map(Path::to_path_buf).ok_or_else(|| format!("{} is nowhere", executable.display()))
+}
+
 /// Whether this is an unattended run, in which nothing may be left out.
 pub(crate) fn is_ci() -> bool {
     is_set(env::var("CI").ok().as_deref())
