@@ -8,4 +8,5 @@ pub mod fault;
 pub mod index;
 pub mod model;
 pub mod monitor;
+pub mod source;
 pub mod store;
