@@ -41,7 +41,7 @@ macro_rules! define_id {
         impl $name {
             /// The id as lowercase hex.
             #[must_use]
-            pub fn to_hex(&self) -> String {
+            pub fn to_hex(self) -> String {
                 $crate::id::to_hex(&self.0)
             }
 
@@ -76,9 +76,14 @@ macro_rules! define_id {
 
 #[cfg(test)]
 mod tests {
-    define_id! {
-        /// An id for the test.
-        Short: 2;
+    use short::Short;
+
+    mod short {
+        #![expect(unreachable_pub, dead_code, reason = "the macro defines public ids")]
+        define_id! {
+            /// An id for the test.
+            Short: 2;
+        }
     }
 
     #[test]
