@@ -8,5 +8,4 @@ pub mod fault;
 pub mod index;
 pub mod model;
 pub mod monitor;
-pub mod source;
 pub mod store;

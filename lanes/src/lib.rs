@@ -10,7 +10,6 @@
 //!
 //! Not here: formats, threads, I/O.
 
-pub mod buzhash;
 pub mod rabin;
 pub mod search;
 pub mod sha256;

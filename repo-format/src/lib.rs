@@ -16,6 +16,7 @@
     deny(clippy::indexing_slicing, clippy::as_conversions, clippy::unwrap_used, clippy::panic)
 )]
 
+pub mod cursor;
 pub mod cut;
 pub mod damage;
 pub mod go_json;

@@ -1,4 +1,3 @@
 //! Behaviour of the engine, through its public surface.
 
-mod source;
 mod store;
