@@ -8,4 +8,6 @@ pub mod fault;
 pub mod index;
 pub mod model;
 pub mod monitor;
+pub mod resources;
+pub mod source;
 pub mod store;
