@@ -13,6 +13,8 @@
 //!   what a reader sees; a copy of a repository without its times reads the same.
 //! - Compacted blobs count only as complete sets; nothing loops over numbers a name made up.
 //!
+//! Repositories of format version 1 have no epochs, see [`read_set_without_epochs`].
+//!
 //! Checked against `internal/epoch/epoch_manager.go`, `epoch_range.go`, `epoch_utils.go` and
 //! `internal/completeset/`.
 
@@ -23,9 +25,13 @@ use crate::damage::Damage;
 
 /// Prefix of every blob that is looked at here; list this and pass all of it.
 pub const PREFIX: &str = "x";
+/// Prefix of the index blobs of repositories without epochs.
+pub const LEGACY_PREFIX: &str = "n";
 /// Most blobs of that prefix that are considered; kopia keeps well under a thousand.
 pub const BLOBS_MAX: usize = 1 << 20;
 
+/// Not an index: an upgrade leaves it behind to stop clients that know no epochs.
+const LEGACY_POISON: &str = "n00000000000000000000000000000000-";
 const UNSETTLED_EPOCHS: u64 = 2;
 
 /// The blobs to read, and how to treat deletions found in them.
@@ -85,6 +91,27 @@ pub fn read_set<'n>(names: impl IntoIterator<Item = &'n BlobId>) -> Result<ReadS
     }
     for (_, blobs) in uncompacted.split_off(&first).into_iter().filter(|(n, _)| *n <= last) {
         set.blobs.extend(blobs.into_iter().cloned());
+    }
+    Ok(set)
+}
+
+/// Chooses the index blobs of a repository without epochs: all that begin with [`LEGACY_PREFIX`].
+///
+/// That includes blobs a compaction already replaced and will delete within hours. Reading them too
+/// changes nothing, for their entries lose against the newer ones or equal them; so the compaction
+/// logs, which a writer needs, need not be read.
+pub fn read_set_without_epochs<'n>(
+    names: impl IntoIterator<Item = &'n BlobId>,
+) -> Result<ReadSet, Damage> {
+    let mut set = ReadSet::default();
+    for blob in names {
+        if !blob.as_str().starts_with(LEGACY_PREFIX) || blob.as_str().starts_with(LEGACY_POISON) {
+            continue;
+        }
+        if set.blobs.len() >= BLOBS_MAX {
+            return Err(Damage::OverLimit { what: "index blobs", max: 1 << 20 });
+        }
+        set.blobs.push(blob.clone());
     }
     Ok(set)
 }

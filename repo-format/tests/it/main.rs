@@ -1,0 +1,3 @@
+//! Behaviour of the codecs, seen through their public functions.
+
+mod kopia;
