@@ -1,3 +1,4 @@
 //! Behaviour of the engine, through its public surface.
 
+mod source;
 mod store;
