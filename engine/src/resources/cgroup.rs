@@ -101,7 +101,7 @@ fn parse_mounts(text: &str) -> Vec<Mount> {
             let controllers = match right.next()? {
                 "cgroup2" => Vec::new(),
                 // The source is free text; only the last field lists the controllers.
-                "cgroup" => right.last()?.split(',').map(str::to_owned).collect(),
+                "cgroup" => right.next_back()?.split(',').map(str::to_owned).collect(),
                 _ => return None,
             };
             Some(Mount { controllers, root, point })
