@@ -5,6 +5,7 @@ pub mod cancel;
 pub mod clock;
 pub mod entropy;
 pub mod fault;
+pub mod filter;
 pub mod index;
 pub mod model;
 pub mod monitor;
