@@ -10,6 +10,7 @@
 //!
 //! Not here: formats, threads, I/O.
 
+pub mod buzhash;
 pub mod rabin;
 pub mod search;
 pub mod sha256;

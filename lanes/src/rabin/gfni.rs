@@ -22,6 +22,8 @@ use crate::search::{Kernel, WINDOW};
 const LANES: usize = 64;
 /// Columns that are transposed together.
 const COLUMNS: usize = 16;
+/// Groups of columns in a window.
+const GROUPS: usize = WINDOW / COLUMNS;
 const PLANES: usize = 7;
 /// Bits below the fingerprint in plane 0.
 const SHIFT: u32 = 8 * PLANES as u32 - DEGREE;
@@ -121,41 +123,53 @@ fn block<const WIDE: bool>(
     let enter = matrices.enter.map(|rows| _mm512_set1_epi64(rows.cast_signed()));
     let mask = matrices.mask.map(|byte| _mm512_set1_epi8(byte.cast_signed()));
     let times = |byte, matrix| _mm512_gf2p8affine_epi64_epi8::<0>(byte, matrix);
+    let xor = |a, b| _mm512_xor_si512(a, b);
+    let xor3 = |a, b, c| _mm512_ternarylogic_epi64::<XOR3>(a, b, c);
 
     let mut planes = [_mm512_setzero_si512(); PLANES];
-    // The last 64 columns; each is read once more when its bytes leave the window.
-    let mut window = [[_mm512_setzero_si512(); COLUMNS]; WINDOW / COLUMNS];
-    for (group, columns) in window.iter_mut().enumerate() {
+    // The last 64 columns, which are read once more when their bytes leave the window, and room
+    // for the next.
+    let mut window = [[_mm512_setzero_si512(); COLUMNS]; GROUPS + 1];
+    for (group, columns) in window[..GROUPS].iter_mut().enumerate() {
         // SAFETY: the first 64 bytes of each lane are within the data, by the assertion above.
-        *columns = unsafe { load_columns(data, lane, group * COLUMNS) };
-        for &entering in columns.iter() {
-            let top = planes[PLANES - 1];
-            planes.rotate_right(1);
-            planes[0] = times(entering, enter[0]);
-            planes[1] = _mm512_xor_si512(planes[1], times(entering, enter[1]));
-            for plane in 0..PLANES {
-                planes[plane] = _mm512_xor_si512(planes[plane], times(top, overflow[plane]));
-            }
+        unsafe { load_columns(data, lane, group * COLUMNS, columns) };
+        for &enters in columns.iter() {
+            let [p0, p1, p2, p3, p4, p5, top] = planes;
+            let [o0, o1, o2, o3, o4, o5, o6] = overflow.map(|matrix| times(top, matrix));
+            let [e0, e1] = enter.map(|matrix| times(enters, matrix));
+            planes = [
+                xor(o0, e0),
+                xor3(p0, o1, e1),
+                xor(p1, o2),
+                xor(p2, o3),
+                xor(p3, o4),
+                xor(p4, o5),
+                xor(p5, o6),
+            ];
         }
     }
     for group in 0..lane / COLUMNS {
         let at = group * COLUMNS;
         // SAFETY: the last group of the last lane ends at WINDOW + LANES * lane, the data's end.
-        let entering = unsafe { load_columns(data, lane, WINDOW + at) };
-        let leaving = core::mem::replace(&mut window[group % (WINDOW / COLUMNS)], entering);
-        for column in 0..COLUMNS {
-            let (enters, leaves) = (entering[column], leaving[column]);
-            let top = planes[PLANES - 1];
-            planes.rotate_right(1);
-            planes[0] = times(enters, enter[0]);
-            planes[1] = _mm512_xor_si512(planes[1], times(enters, enter[1]));
-            for plane in 0..PLANES {
-                planes[plane] = _mm512_ternarylogic_epi64::<XOR3>(
-                    planes[plane],
-                    times(top, overflow[plane]),
-                    times(leaves, leave[plane]),
-                );
-            }
+        unsafe {
+            load_columns(data, lane, WINDOW + at, &mut window[(group + GROUPS) % (GROUPS + 1)])
+        };
+        let entering = &window[(group + GROUPS) % (GROUPS + 1)];
+        let leaving = &window[group % (GROUPS + 1)];
+        for (column, (&enters, &leaves)) in entering.iter().zip(leaving).enumerate() {
+            let [p0, p1, p2, p3, p4, p5, top] = planes;
+            let [o0, o1, o2, o3, o4, o5, o6] = overflow.map(|matrix| times(top, matrix));
+            let [l0, l1, l2, l3, l4, l5, l6] = leave.map(|matrix| times(leaves, matrix));
+            let [e0, e1] = enter.map(|matrix| times(enters, matrix));
+            planes = [
+                xor3(o0, l0, e0),
+                xor(xor3(p0, o1, l1), e1),
+                xor3(p1, o2, l2),
+                xor3(p2, o3, l3),
+                xor3(p3, o4, l4),
+                xor3(p4, o5, l5),
+                xor3(p5, o6, l6),
+            ];
             let mut low = _mm512_and_si512(planes[0], mask[0]);
             low = _mm512_ternarylogic_epi64::<OR_AND>(low, planes[1], mask[1]);
             low = _mm512_ternarylogic_epi64::<OR_AND>(low, planes[2], mask[2]);
@@ -176,24 +190,33 @@ fn block<const WIDE: bool>(
 /// `63 * lane + at + 16` bytes of data.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn load_columns(data: &[u8], lane: usize, at: usize) -> [__m512i; COLUMNS] {
+unsafe fn load_columns(data: &[u8], lane: usize, at: usize, columns: &mut [__m512i; COLUMNS]) {
     debug_assert!((LANES - 1) * lane + at + COLUMNS <= data.len());
-    // SAFETY: l is below 64, so the caller's promise covers these 16 bytes.
-    let load = |l: usize| unsafe { _mm_loadu_si128(data.as_ptr().add(l * lane + at).cast()) };
-    let mut rows: [__m512i; COLUMNS] = core::array::from_fn(|row| {
+    let row = |row: usize| {
+        // SAFETY: l is below 64, so the caller's promise covers these 16 bytes.
+        let load = |l: usize| unsafe { _mm_loadu_si128(data.as_ptr().add(l * lane + at).cast()) };
         let quarters = _mm512_castsi128_si512(load(row));
         let quarters = _mm512_inserti32x4::<1>(quarters, load(row + 16));
         let quarters = _mm512_inserti32x4::<2>(quarters, load(row + 32));
         _mm512_inserti32x4::<3>(quarters, load(row + 48))
-    });
-    // Each quarter is a 16x16 matrix; four perfect shuffles of its bytes transpose it.
-    for _ in 0..4 {
-        let before = rows;
-        for half in 0..COLUMNS / 2 {
-            let (a, b) = (before[half], before[half + COLUMNS / 2]);
-            rows[2 * half] = _mm512_unpacklo_epi8(a, b);
-            rows[2 * half + 1] = _mm512_unpackhi_epi8(a, b);
-        }
+    };
+    // Each quarter is a 16x16 matrix; four perfect shuffles of its rows transpose it. Spelt out
+    // because arrays indexed in loops would go through memory.
+    macro_rules! shuffled {
+        ($($low:ident $high:ident)*) => {
+            ($((_mm512_unpacklo_epi8($low, $high), _mm512_unpackhi_epi8($low, $high)),)*)
+        };
     }
-    rows
+    let (a, b, c, d, e, f, g, h) = (row(0), row(1), row(2), row(3), row(4), row(5), row(6), row(7));
+    let (i, j, k, l, m, n, o, p) =
+        (row(8), row(9), row(10), row(11), row(12), row(13), row(14), row(15));
+    let ((a, b), (c, d), (e, f), (g, h), (i, j), (k, l), (m, n), (o, p)) =
+        shuffled!(a i b j c k d l e m f n g o h p);
+    let ((a, b), (c, d), (e, f), (g, h), (i, j), (k, l), (m, n), (o, p)) =
+        shuffled!(a i b j c k d l e m f n g o h p);
+    let ((a, b), (c, d), (e, f), (g, h), (i, j), (k, l), (m, n), (o, p)) =
+        shuffled!(a i b j c k d l e m f n g o h p);
+    let ((a, b), (c, d), (e, f), (g, h), (i, j), (k, l), (m, n), (o, p)) =
+        shuffled!(a i b j c k d l e m f n g o h p);
+    *columns = [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p];
 }
