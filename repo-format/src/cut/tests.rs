@@ -247,7 +247,7 @@ proptest! {
                     break;
                 }
                 let end = stream.len().min(start + length);
-                let history = start.min(lengths::WINDOW - 1);
+                let history = start.min(WINDOW - 1);
                 let candidates =
                     cutter.candidates(&stream[start - history..end], history, start as u64).unwrap();
                 prop_assert!(resolver.feed(candidates.clone()));
