@@ -6,3 +6,6 @@
 //! Invariants: everything random is a function of a seed.
 
 pub mod conformance;
+pub mod faulty;
+pub mod recording;
+pub mod stale;

@@ -1,0 +1,3 @@
+//! The test doubles do what they say; otherwise tests that use them prove nothing.
+
+mod doubles;
