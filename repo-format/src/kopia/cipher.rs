@@ -97,3 +97,65 @@ impl fmt::Debug for Cipher {
         write!(f, "Cipher({:?})", self.algorithm)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Cipher;
+    use crate::damage::Damage;
+    use crate::id::from_hex;
+    use crate::kopia::format::KeyBytes;
+
+    const IV: &[u8] = b"aabbccddeeffgghhiijjkkllmmnnoopp";
+
+    /// Both ciphers with a sealed `foo` each, as kopia publishes them for its own tests.
+    fn samples() -> [(Cipher, Vec<u8>); 2] {
+        [
+            (
+                "AES256-GCM-HMAC-SHA256",
+                "e43ba07f85a6d70c5f1102ca06cf19c597e5f91e527b21f00fb76e8bec3fd1",
+            ),
+            (
+                "CHACHA20-POLY1305-HMAC-SHA256",
+                "118359f3d4d589d939efbbc3168ae4c77c51bcebce6845fe6ef5d11342faa6",
+            ),
+        ]
+        .map(|(name, hex)| {
+            let key = KeyBytes::of(b"01234567890123456789012345678901");
+            let mut sealed = vec![0; hex.len() / 2];
+            from_hex(hex.as_bytes(), &mut sealed).unwrap();
+            (Cipher::new(name, &key).unwrap(), sealed)
+        })
+    }
+
+    #[test]
+    fn what_kopia_sealed_opens() {
+        for (cipher, mut sealed) in samples() {
+            assert_eq!(cipher.open(IV, &mut sealed, "sample").unwrap(), b"foo");
+        }
+    }
+
+    #[test]
+    fn any_altered_bit_and_any_other_iv_is_refused() {
+        let bad = Err(Damage::BadTag { what: "sample" });
+        for (cipher, sealed) in samples() {
+            for bit in 0..sealed.len() * 8 {
+                let mut altered = sealed.clone();
+                altered[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(cipher.open(IV, &mut altered, "sample").map(|_| ()), bad);
+            }
+            assert_eq!(cipher.open(&IV[1..], &mut sealed.clone(), "sample").map(|_| ()), bad);
+        }
+    }
+
+    #[test]
+    fn too_few_bytes_are_truncated() {
+        for (cipher, sealed) in samples() {
+            for len in 0..28 {
+                let mut cut = sealed[..len].to_vec();
+                let damage = cipher.open(IV, &mut cut, "sample").unwrap_err();
+                let have = len as u64;
+                assert_eq!(damage, Damage::Truncated { what: "sample", need: 28, have });
+            }
+        }
+    }
+}

@@ -120,3 +120,90 @@ fn expected_len(raw_len: u32) -> Result<usize, Damage> {
     }
     usize::try_from(raw_len).map_err(|_error| over)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use flate2::Compression;
+    use proptest::prelude::*;
+
+    use super::Decompression;
+    use crate::damage::Damage;
+
+    /// The same bytes under every header that this reader knows.
+    fn compressed(raw: &[u8]) -> Vec<(u32, Vec<u8>)> {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), Compression::fast());
+        gzip.write_all(raw).unwrap();
+        let gzip = gzip.finish().unwrap();
+        let mut deflate = flate2::write::DeflateEncoder::new(Vec::new(), Compression::best());
+        deflate.write_all(raw).unwrap();
+        let deflate = deflate.finish().unwrap();
+        let mut zstd = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+        zstd.include_checksum(true).unwrap();
+        zstd.write_all(raw).unwrap();
+        let zstd = zstd.finish().unwrap();
+        let gzips = [0x1000_u32, 0x1001, 0x1002, 0x1300, 0x1301, 0x1302].map(|id| (id, &gzip));
+        let zstds = [0x1100, 0x1101, 0x1102, 0x1103].map(|id| (id, &zstd));
+        let deflates = [0x1500, 0x1501, 0x1502].map(|id| (id, &deflate));
+        let all = gzips.into_iter().chain(zstds).chain(deflates);
+        all.map(|(id, frame)| (id, [&id.to_be_bytes()[..], frame].concat())).collect()
+    }
+
+    fn run(id: u32, stored: &[u8], raw_len: usize) -> Result<Vec<u8>, Damage> {
+        let mut raw = vec![1, 2, 3];
+        Decompression::default().run(id, stored, raw_len as u32, &mut raw)?;
+        Ok(raw)
+    }
+
+    proptest! {
+        #[test]
+        fn every_codec_round_trips_and_keeps_the_promised_length(
+            raw in prop::collection::vec(0..4_u8, 0..5000),
+        ) {
+            for (id, stored) in compressed(&raw) {
+                prop_assert_eq!(run(id, &stored, raw.len()), Ok(raw.clone()));
+                prop_assert!(run(id, &stored, raw.len() + 1).is_err());
+                if let Some(shorter) = raw.len().checked_sub(1) {
+                    prop_assert!(run(id, &stored, shorter).is_err());
+                }
+                prop_assert!(run(id ^ 1, &stored, raw.len()).is_err());
+            }
+        }
+
+        #[test]
+        fn damaged_frames_never_panic(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+            for (id, mut stored) in compressed(b"some text, some text, some text, other text") {
+                let at = at.index(stored.len());
+                prop_assert!(run(id, &stored[..at], 43).is_err());
+                stored[at] = byte;
+                drop(run(id, &stored, 43));
+            }
+        }
+    }
+
+    #[test]
+    fn a_bomb_stops_at_the_promised_length() {
+        let raw = vec![0; 50 << 20];
+        for (id, stored) in compressed(&raw) {
+            let mut out = Vec::new();
+            assert!(Decompression::default().run(id, &stored, 1000, &mut out).is_err());
+            assert!(out.capacity() < 1 << 20, "{id:x} grew to {}", out.capacity());
+        }
+    }
+
+    #[test]
+    fn codecs_we_lack_are_refused_by_name() {
+        let refused = |id: u32| run(id, &id.to_be_bytes(), 1).unwrap_err();
+        assert_eq!(refused(0x1200), Damage::Unsupported { what: "compression s2" });
+        assert_eq!(refused(0x1400), Damage::Unsupported { what: "compression lz4" });
+        assert_eq!(refused(0x9999), Damage::Unsupported { what: "compression header" });
+        assert_eq!(run(0x1100, &[0, 0, 0x11], 1).unwrap_err(), {
+            Damage::Truncated { what: "compression header", need: 4, have: 3 }
+        });
+        let max = 0x0fff_ffff;
+        assert_eq!(run(0x1100, &[0, 0, 0x11, 0], 1 << 28).unwrap_err(), {
+            Damage::OverLimit { what: "content length", max }
+        });
+    }
+}

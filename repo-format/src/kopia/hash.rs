@@ -107,3 +107,49 @@ impl fmt::Debug for Hasher {
         write!(f, "Hasher({} bytes)", self.len)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Hasher;
+    use crate::id::to_hex;
+    use crate::kopia::format::KeyBytes;
+    use crate::kopia::refusal::Refusal;
+
+    fn hash(name: &str, secret: &[u8]) -> Result<String, Refusal> {
+        let hasher = Hasher::new(name, &KeyBytes::of(secret))?;
+        let digest = hasher.hash(b"abc");
+        assert_eq!(digest.as_ref().len(), hasher.digest_len());
+        Ok(to_hex(digest.as_ref()))
+    }
+
+    #[test]
+    fn digests_are_those_of_an_independent_implementation() {
+        let secret: Vec<u8> = (0..32).collect();
+        let blake2b = "d63a32d3e44738d7907f964316c241adaba0abfeabc32349677578a15a203f7f";
+        let hmac_sha256 = "f0133729c4163dede81e21cd47839256da58171238c8a0d874397c73b14e1e47";
+        for (name, expected) in [
+            ("BLAKE2B-256", blake2b),
+            ("BLAKE2B-256-128", &blake2b[..32]),
+            ("BLAKE2S-128", "61ba5f165c194692e09d12520cc4c74a"),
+            ("BLAKE2S-256", "a281f725754969a702f6fe36fc591b7def866e4b70173ece402fc01c064d6b65"),
+            ("HMAC-SHA224", "f8930d410fdd27f8d703d1f9852a2202569224942a0a8cc02a25db71"),
+            ("HMAC-SHA256", hmac_sha256),
+            ("HMAC-SHA256-128", &hmac_sha256[..32]),
+        ] {
+            assert_eq!(hash(name, &secret).as_deref(), Ok(expected), "{name}");
+        }
+        assert_eq!(
+            hash("BLAKE2B-256", b"key").as_deref(),
+            Ok("0330531d097355a3f72e80d55c1245ccf79f1704431c6e3887938320442c23c0")
+        );
+    }
+
+    #[test]
+    fn hashes_we_lack_are_refused_by_name_and_long_keys_are_damage() {
+        for name in ["BLAKE3-256", "HMAC-SHA3-256", ""] {
+            let refusal = Refusal::Algorithm { kind: "hash", name: name.into() };
+            assert_eq!(hash(name, &[0; 32]), Err(refusal));
+        }
+        assert!(matches!(hash("BLAKE2S-256", &[0; 33]), Err(Refusal::Damage(_))));
+    }
+}

@@ -75,3 +75,52 @@ pub fn open_compressed(
 ) -> Result<(), Damage> {
     decompression.run_by_header(content, CONTENT_LEN_MAX, raw)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::decode_list;
+    use crate::damage::Damage;
+
+    const LIST: &str =
+        r#"{"stream":"kopia:indirect","entries":[{"l":100,"o":"aa"},{"s":100,"l":50,"o":"Ixbb"}]}"#;
+
+    #[test]
+    fn parts_follow_each_other_from_zero() {
+        let parts = decode_list(LIST.as_bytes()).unwrap();
+        assert_eq!(parts.len(), 2);
+        assert_eq!((parts[0].start, parts[0].len), (0, 100));
+        assert_eq!((parts[1].start, parts[1].len), (100, 50));
+        assert_eq!(parts[1].object.to_string(), "Ixbb");
+    }
+
+    #[test]
+    fn gaps_overlaps_and_nothing_at_all_are_damage() {
+        let gap = Damage::Invalid { what: "gap in an indirect list" };
+        for start in ["99", "101"] {
+            let text = LIST.replace("\"s\":100", &format!("\"s\":{start}"));
+            assert_eq!(decode_list(text.as_bytes()), Err(gap));
+        }
+        for (from, to) in [
+            ("\"l\":50", "\"l\":18446744073709551615"),
+            ("\"l\":50", "\"l\":-1"),
+            ("Ixbb", "IZbb"),
+            ("kopia:indirect", "kopia:directory"),
+        ] {
+            assert!(decode_list(LIST.replace(from, to).as_bytes()).is_err(), "{to}");
+        }
+        assert!(decode_list(br#"{"stream":"kopia:indirect","entries":[]}"#).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn altered_lists_never_panic(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+            let mut text = LIST.as_bytes().to_vec();
+            let at = at.index(text.len());
+            prop_assert!(decode_list(&text[..at]).is_err());
+            text[at] = byte;
+            drop(decode_list(&text));
+        }
+    }
+}
