@@ -5,10 +5,12 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "these tasks talk to a terminal")]
 
+mod compare;
 mod debian;
 mod fuzz;
 mod test;
 mod tidy;
+mod tree;
 mod workspace;
 
 use std::process::ExitCode;
@@ -21,6 +23,8 @@ usage: cargo xtask TASK
   fuzz [--seconds N] [TARGET]
                 run the fuzz targets, a minute each if not told otherwise;
                 --check: only see that they compile and survive damaged seeds
+  compare [OPTIONS]
+                measure windlass beside restic, rustic and kopia; --help lists the options
 ";
 
 fn main() -> ExitCode {
@@ -31,6 +35,9 @@ fn main() -> ExitCode {
         "test" => test::run(&rest),
         "tidy" => tidy::run(),
         "fuzz" => fuzz::run(&rest),
+        "compare" => compare::run(&rest),
+        // Not for people: `compare` runs each program it measures through this.
+        "measured" => compare::supervise(&rest),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;
