@@ -5,7 +5,9 @@
 //!
 //! Invariants: everything random is a function of a seed.
 
+pub mod compare;
 pub mod conformance;
 pub mod faulty;
 pub mod recording;
 pub mod stale;
+pub mod tree;
