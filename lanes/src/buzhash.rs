@@ -11,6 +11,8 @@
 
 mod scalar;
 mod table;
+#[cfg(target_arch = "x86_64")]
+mod vbmi;
 
 use core::ops::Range;
 
@@ -22,6 +24,8 @@ pub const MAX_BITS: u32 = 32;
 /// A search for one kind of candidates.
 pub struct Buzhash {
     scalar: scalar::Scalar,
+    #[cfg(target_arch = "x86_64")]
+    masks: vbmi::Masks,
     backend: Backend,
 }
 
@@ -29,6 +33,9 @@ pub struct Buzhash {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Backend {
+    /// 64 lanes by byte look-ups.
+    #[cfg(target_arch = "x86_64")]
+    Vbmi,
     /// Four lanes.
     Scalar,
     /// One lane: the twin of all others.
@@ -38,11 +45,20 @@ pub enum Backend {
 impl Backend {
     /// Those that run on this processor, fastest first.
     pub fn available() -> impl Iterator<Item = Self> {
-        [Self::Scalar, Self::Serial].into_iter().filter(|backend| backend.is_available())
+        [
+            #[cfg(target_arch = "x86_64")]
+            Self::Vbmi,
+            Self::Scalar,
+            Self::Serial,
+        ]
+        .into_iter()
+        .filter(|backend| backend.is_available())
     }
 
     fn is_available(self) -> bool {
         match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Vbmi => vbmi::is_available(),
             Self::Scalar | Self::Serial => true,
         }
     }
@@ -65,13 +81,20 @@ impl Buzhash {
     pub fn on(backend: Backend, bits: u32) -> Self {
         assert!((1..=MAX_BITS).contains(&bits), "{bits} bits");
         assert!(backend.is_available(), "{backend:?} on this processor");
-        Self { scalar: scalar::Scalar::new(bits), backend }
+        Self {
+            scalar: scalar::Scalar::new(bits),
+            #[cfg(target_arch = "x86_64")]
+            masks: vbmi::Masks::new(bits),
+            backend,
+        }
     }
 
     /// The smallest candidate p with `from <= p <= data.len()`, where `data[p - 64..p]` is the
     /// window; none is below 64.
     pub fn first(&self, data: &[u8], from: usize) -> Option<usize> {
         match self.backend {
+            #[cfg(target_arch = "x86_64")]
+            Backend::Vbmi => search::first(&vbmi::Vbmi::new(&self.masks, &self.scalar), data, from),
             Backend::Scalar => search::first(&self.scalar, data, from),
             Backend::Serial => search::first(&Serial(&self.scalar), data, from),
         }
@@ -82,6 +105,10 @@ impl Buzhash {
     /// not made to be so about one for every `2^bits`.
     pub fn runs(&self, data: &[u8], from: usize, out: &mut Vec<Range<usize>>) {
         match self.backend {
+            #[cfg(target_arch = "x86_64")]
+            Backend::Vbmi => {
+                search::runs(&vbmi::Vbmi::new(&self.masks, &self.scalar), data, from, out);
+            }
             Backend::Scalar => search::runs(&self.scalar, data, from, out),
             Backend::Serial => search::runs(&Serial(&self.scalar), data, from, out),
         }

@@ -11,6 +11,8 @@
 //! Not here: formats, threads, I/O.
 
 pub mod buzhash;
+#[cfg(target_arch = "x86_64")]
+mod columns;
 pub mod rabin;
 pub mod search;
 pub mod sha256;

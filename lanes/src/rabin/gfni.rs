@@ -9,19 +9,15 @@
 //! Invariants: finds what [`super::scalar`] finds.
 
 use core::arch::x86_64::{
-    __m512i, _mm_loadu_si128, _mm512_and_si512, _mm512_castsi128_si512,
-    _mm512_gf2p8affine_epi64_epi8, _mm512_inserti32x4, _mm512_set1_epi8, _mm512_set1_epi64,
-    _mm512_setzero_si512, _mm512_ternarylogic_epi64, _mm512_testn_epi8_mask, _mm512_unpackhi_epi8,
-    _mm512_unpacklo_epi8, _mm512_xor_si512,
+    _mm512_and_si512, _mm512_gf2p8affine_epi64_epi8, _mm512_set1_epi8, _mm512_set1_epi64,
+    _mm512_setzero_si512, _mm512_ternarylogic_epi64, _mm512_testn_epi8_mask, _mm512_xor_si512,
 };
 use core::ops::ControlFlow;
 
 use super::{DEGREE, Rabin, scalar, times_x};
+use crate::columns::{COLUMNS, LANES, load_columns};
 use crate::search::{Kernel, WINDOW};
 
-const LANES: usize = 64;
-/// Columns that are transposed together.
-const COLUMNS: usize = 16;
 /// Groups of columns in a window.
 const GROUPS: usize = WINDOW / COLUMNS;
 const PLANES: usize = 7;
@@ -182,41 +178,4 @@ fn block<const WIDE: bool>(
             }
         }
     }
-}
-
-/// Sixteen columns of 64 lanes: byte l of vector c is `data[l * lane + at + c]`.
-///
-/// # Safety
-/// `63 * lane + at + 16` bytes of data.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn load_columns(data: &[u8], lane: usize, at: usize, columns: &mut [__m512i; COLUMNS]) {
-    debug_assert!((LANES - 1) * lane + at + COLUMNS <= data.len());
-    let row = |row: usize| {
-        // SAFETY: l is below 64, so the caller's promise covers these 16 bytes.
-        let load = |l: usize| unsafe { _mm_loadu_si128(data.as_ptr().add(l * lane + at).cast()) };
-        let quarters = _mm512_castsi128_si512(load(row));
-        let quarters = _mm512_inserti32x4::<1>(quarters, load(row + 16));
-        let quarters = _mm512_inserti32x4::<2>(quarters, load(row + 32));
-        _mm512_inserti32x4::<3>(quarters, load(row + 48))
-    };
-    // Each quarter is a 16x16 matrix; four perfect shuffles of its rows transpose it. Spelt out
-    // because arrays indexed in loops would go through memory.
-    macro_rules! shuffled {
-        ($($low:ident $high:ident)*) => {
-            ($((_mm512_unpacklo_epi8($low, $high), _mm512_unpackhi_epi8($low, $high)),)*)
-        };
-    }
-    let (a, b, c, d, e, f, g, h) = (row(0), row(1), row(2), row(3), row(4), row(5), row(6), row(7));
-    let (i, j, k, l, m, n, o, p) =
-        (row(8), row(9), row(10), row(11), row(12), row(13), row(14), row(15));
-    let ((a, b), (c, d), (e, f), (g, h), (i, j), (k, l), (m, n), (o, p)) =
-        shuffled!(a i b j c k d l e m f n g o h p);
-    let ((a, b), (c, d), (e, f), (g, h), (i, j), (k, l), (m, n), (o, p)) =
-        shuffled!(a i b j c k d l e m f n g o h p);
-    let ((a, b), (c, d), (e, f), (g, h), (i, j), (k, l), (m, n), (o, p)) =
-        shuffled!(a i b j c k d l e m f n g o h p);
-    let ((a, b), (c, d), (e, f), (g, h), (i, j), (k, l), (m, n), (o, p)) =
-        shuffled!(a i b j c k d l e m f n g o h p);
-    *columns = [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p];
 }
