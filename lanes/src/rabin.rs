@@ -10,6 +10,8 @@
 //! Not here: minimum and maximum lengths of chunks, which decide between candidates.
 
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod gfni;
 mod scalar;
 
@@ -31,6 +33,8 @@ pub struct Rabin {
     tables: scalar::Tables,
     #[cfg(target_arch = "x86_64")]
     matrices: gfni::Matrices,
+    #[cfg(target_arch = "x86_64")]
+    look_ups: avx2::LookUps,
     backend: Backend,
 }
 
@@ -41,6 +45,9 @@ pub enum Backend {
     /// 64 lanes as bit matrices.
     #[cfg(target_arch = "x86_64")]
     Gfni,
+    /// 32 lanes by look-ups of half bytes.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
     /// Four lanes by table.
     Scalar,
     /// One lane by table: the twin of all others.
@@ -53,6 +60,8 @@ impl Backend {
         [
             #[cfg(target_arch = "x86_64")]
             Self::Gfni,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2,
             Self::Scalar,
             Self::Serial,
         ]
@@ -64,6 +73,8 @@ impl Backend {
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Gfni => gfni::is_available(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => avx2::is_available(),
             Self::Scalar | Self::Serial => true,
         }
     }
@@ -91,6 +102,8 @@ impl Rabin {
             tables: scalar::Tables::new(polynomial, bits),
             #[cfg(target_arch = "x86_64")]
             matrices: gfni::Matrices::new(polynomial, bits),
+            #[cfg(target_arch = "x86_64")]
+            look_ups: avx2::LookUps::new(polynomial, bits),
             backend,
         }
     }
@@ -100,7 +113,13 @@ impl Rabin {
     pub fn first(&self, data: &[u8], from: usize) -> Option<usize> {
         match self.backend {
             #[cfg(target_arch = "x86_64")]
-            Backend::Gfni => search::first(&gfni::Gfni::new(self), data, from),
+            Backend::Gfni => {
+                search::first(&gfni::Gfni::new(&self.matrices, &self.tables), data, from)
+            }
+            #[cfg(target_arch = "x86_64")]
+            Backend::Avx2 => {
+                search::first(&avx2::Avx2::new(&self.look_ups, &self.tables), data, from)
+            }
             Backend::Scalar => search::first(&self.tables, data, from),
             Backend::Serial => search::first(&Serial(&self.tables), data, from),
         }
@@ -112,7 +131,13 @@ impl Rabin {
     pub fn runs(&self, data: &[u8], from: usize, out: &mut Vec<Range<usize>>) {
         match self.backend {
             #[cfg(target_arch = "x86_64")]
-            Backend::Gfni => search::runs(&gfni::Gfni::new(self), data, from, out),
+            Backend::Gfni => {
+                search::runs(&gfni::Gfni::new(&self.matrices, &self.tables), data, from, out)
+            }
+            #[cfg(target_arch = "x86_64")]
+            Backend::Avx2 => {
+                search::runs(&avx2::Avx2::new(&self.look_ups, &self.tables), data, from, out);
+            }
             Backend::Scalar => search::runs(&self.tables, data, from, out),
             Backend::Serial => search::runs(&Serial(&self.tables), data, from, out),
         }

@@ -17,9 +17,10 @@ use core::ops::ControlFlow;
 
 use super::scalar::Scalar;
 use super::table::TABLE;
-use crate::columns::{COLUMNS, LANES, load_columns};
+use crate::columns::{COLUMNS, load_64_lanes};
 use crate::search::{Kernel, WINDOW};
 
+const LANES: usize = 64;
 /// Groups of columns in a window.
 const GROUPS: usize = WINDOW / COLUMNS;
 const PLANES: usize = 4;
@@ -112,7 +113,7 @@ fn block(
     let mut window = [[[zero; PLANES]; COLUMNS]; GROUPS + 1];
     for (group, added) in window[..GROUPS].iter_mut().enumerate() {
         // SAFETY: the first 64 bytes of each lane are within the data, by the assertion above.
-        unsafe { load_columns(data, lane, group * COLUMNS, &mut columns) };
+        unsafe { load_64_lanes(data, lane, group * COLUMNS, &mut columns) };
         look_up(&columns, group, added);
         for added in added {
             for (plane, &added) in planes.iter_mut().zip(added.iter()) {
@@ -123,7 +124,7 @@ fn block(
     for group in 0..lane / COLUMNS {
         let at = group * COLUMNS;
         // SAFETY: the last group of the last lane ends at WINDOW + LANES * lane, the data's end.
-        unsafe { load_columns(data, lane, WINDOW + at, &mut columns) };
+        unsafe { load_64_lanes(data, lane, WINDOW + at, &mut columns) };
         look_up(&columns, group, &mut window[(group + GROUPS) % (GROUPS + 1)]);
         let entering = &window[(group + GROUPS) % (GROUPS + 1)];
         let leaving = &window[group % (GROUPS + 1)];

@@ -14,10 +14,11 @@ use core::arch::x86_64::{
 };
 use core::ops::ControlFlow;
 
-use super::{DEGREE, Rabin, scalar, times_x};
-use crate::columns::{COLUMNS, LANES, load_columns};
+use super::{DEGREE, scalar, times_x};
+use crate::columns::{COLUMNS, load_64_lanes};
 use crate::search::{Kernel, WINDOW};
 
+const LANES: usize = 64;
 /// Groups of columns in a window.
 const GROUPS: usize = WINDOW / COLUMNS;
 const PLANES: usize = 7;
@@ -79,9 +80,9 @@ pub(super) struct Gfni<'a> {
 }
 
 impl<'a> Gfni<'a> {
-    pub(super) fn new(rabin: &'a Rabin) -> Self {
+    pub(super) fn new(matrices: &'a Matrices, tables: &'a scalar::Tables) -> Self {
         assert!(is_available());
-        Self { matrices: &rabin.matrices, tables: &rabin.tables }
+        Self { matrices, tables }
     }
 }
 
@@ -128,7 +129,7 @@ fn block<const WIDE: bool>(
     let mut window = [[_mm512_setzero_si512(); COLUMNS]; GROUPS + 1];
     for (group, columns) in window[..GROUPS].iter_mut().enumerate() {
         // SAFETY: the first 64 bytes of each lane are within the data, by the assertion above.
-        unsafe { load_columns(data, lane, group * COLUMNS, columns) };
+        unsafe { load_64_lanes(data, lane, group * COLUMNS, columns) };
         for &enters in columns.iter() {
             let [p0, p1, p2, p3, p4, p5, top] = planes;
             let [o0, o1, o2, o3, o4, o5, o6] = overflow.map(|matrix| times(top, matrix));
@@ -148,7 +149,7 @@ fn block<const WIDE: bool>(
         let at = group * COLUMNS;
         // SAFETY: the last group of the last lane ends at WINDOW + LANES * lane, the data's end.
         unsafe {
-            load_columns(data, lane, WINDOW + at, &mut window[(group + GROUPS) % (GROUPS + 1)])
+            load_64_lanes(data, lane, WINDOW + at, &mut window[(group + GROUPS) % (GROUPS + 1)])
         };
         let entering = &window[(group + GROUPS) % (GROUPS + 1)];
         let leaving = &window[group % (GROUPS + 1)];
