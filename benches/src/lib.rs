@@ -1,1 +1,3 @@
-//! Placeholder until the first slice lands.
+//! What the benchmarks share. The benchmarks themselves are under `benches/`.
+
+pub mod data;

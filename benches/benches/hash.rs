@@ -1,0 +1,70 @@
+//! How fast is SHA-256 when one thread hashes several things at once?
+//!
+//! The peer is the crate `sha2`, which every other tool's speed is close to.
+
+use std::hint::black_box;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use windlass_benches::data::random_bytes;
+use windlass_lanes::sha256::{Sha256, digest_many, update_many};
+
+fn digests(c: &mut Criterion) {
+    let data = random_bytes(16 << 20);
+    let mut group = c.benchmark_group("sha256");
+    for (name, lengths) in [
+        ("1 of 4 MiB", vec![4 << 20]),
+        ("2 of 2 MiB", vec![2 << 20; 2]),
+        ("3 of 1 MiB", vec![1 << 20; 3]),
+        ("4 of 1 MiB", vec![1 << 20; 4]),
+        ("5 of 1 MiB", vec![1 << 20; 5]),
+        ("uneven chunks", vec![1_430_300, 643_367, 2_684_423, 525_145, 906_100, 1_076_361]),
+        ("64 of 3 KiB", vec![3 << 10; 64]),
+        ("64 of 200 B", vec![200; 64]),
+    ] {
+        let mut rest = &data[..];
+        let inputs: Vec<&[u8]> = lengths
+            .iter()
+            .map(|&length| {
+                let (input, after) = rest.split_at(length);
+                rest = after;
+                input
+            })
+            .collect();
+        let mut out = Vec::new();
+        group.throughput(Throughput::Bytes(lengths.iter().sum::<usize>() as u64));
+        group.bench_function(format!("lanes/{name}"), |b| {
+            b.iter(|| digest_many(black_box(&inputs), &mut out));
+        });
+        group.bench_function(format!("sha2/{name}"), |b| {
+            use sha2::Digest;
+            b.iter(|| {
+                out.clear();
+                out.extend(inputs.iter().map(|i| <[u8; 32]>::from(sha2::Sha256::digest(i))));
+            });
+        });
+    }
+    group.finish();
+}
+
+/// A chunk and the pack it goes into, as the backup pipeline feeds them.
+fn chunk_and_pack(c: &mut Criterion) {
+    let data = random_bytes(2 << 20);
+    let (chunk_bytes, pack_bytes) = data.split_at(1 << 20);
+    let mut group = c.benchmark_group("sha256 chunk and pack");
+    group.throughput(Throughput::Bytes(data.len() as u64));
+    let (mut chunk, mut pack) = (Sha256::new(), Sha256::new());
+    pack.update(b"so that the pack is not at a block boundary");
+    group.bench_function("together", |b| {
+        b.iter(|| update_many(&mut [(&mut chunk, chunk_bytes), (&mut pack, pack_bytes)]));
+    });
+    group.bench_function("one after the other", |b| {
+        b.iter(|| {
+            chunk.update(chunk_bytes);
+            pack.update(pack_bytes);
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, digests, chunk_and_pack);
+criterion_main!(benches);
