@@ -100,12 +100,49 @@ impl fmt::Debug for Cipher {
 
 #[cfg(test)]
 mod tests {
-    use super::Cipher;
+    use aes_gcm::aead::{AeadInOut, KeyInit};
+    use proptest::prelude::*;
+
+    use super::{Aes256Gcm, Algorithm, ChaCha20Poly1305, Cipher, Mac};
     use crate::damage::Damage;
     use crate::id::from_hex;
     use crate::kopia::format::KeyBytes;
 
     const IV: &[u8] = b"aabbccddeeffgghhiijjkkllmmnnoopp";
+
+    impl Cipher {
+        /// What [`Cipher::open`] opens.
+        pub(crate) fn seal(&self, iv: &[u8], nonce: [u8; 12], plain: &[u8]) -> Vec<u8> {
+            let key = self.root.clone().chain_update(iv).finalize().into_bytes();
+            let mut body = plain.to_vec();
+            let (nonce, inout) = ((&nonce).into(), body.as_mut_slice().into());
+            let tag: [u8; 16] = match self.algorithm {
+                Algorithm::Aes256Gcm => {
+                    Aes256Gcm::new(&key).encrypt_inout_detached(nonce, iv, inout).unwrap().into()
+                }
+                Algorithm::ChaCha20Poly1305 => ChaCha20Poly1305::new(&key)
+                    .encrypt_inout_detached(nonce, iv, inout)
+                    .unwrap()
+                    .into(),
+            };
+            [nonce.as_slice(), &body, &tag].concat()
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn sealed_bytes_open_to_themselves(
+            plain in prop::collection::vec(any::<u8>(), 0..200),
+            iv in prop::collection::vec(any::<u8>(), 16..33),
+            nonce in any::<[u8; 12]>(),
+        ) {
+            for (cipher, _) in samples() {
+                let mut sealed = cipher.seal(&iv, nonce, &plain);
+                prop_assert_eq!(sealed.len(), plain.len() + super::OVERHEAD);
+                prop_assert_eq!(&*cipher.open(&iv, &mut sealed, "sample").unwrap(), &plain[..]);
+            }
+        }
+    }
 
     /// Both ciphers with a sealed `foo` each, as kopia publishes them for its own tests.
     fn samples() -> [(Cipher, Vec<u8>); 2] {

@@ -193,6 +193,17 @@ mod tests {
     }
 
     #[test]
+    fn a_roomy_buffer_does_not_raise_the_limit() {
+        for (id, stored) in compressed(&[7; 500]) {
+            let mut raw = Vec::with_capacity(4096);
+            let mut decompression = Decompression::default();
+            assert_eq!(decompression.run_by_header(&stored, 500, &mut raw), Ok(()), "{id:x}");
+            assert_eq!(raw, [7; 500]);
+            assert!(decompression.run_by_header(&stored, 499, &mut raw).is_err(), "{id:x}");
+        }
+    }
+
+    #[test]
     fn codecs_we_lack_are_refused_by_name() {
         let refused = |id: u32| run(id, &id.to_be_bytes(), 1).unwrap_err();
         assert_eq!(refused(0x1200), Damage::Unsupported { what: "compression s2" });

@@ -15,6 +15,8 @@
 //!
 //! Checked against `snapshot/manifest.go`, `snapshot/snapshotfs/dir_reader.go` and `fs/entry.go`.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 
 use super::id::ObjectId;
@@ -104,41 +106,42 @@ pub struct Summary {
 }
 
 #[derive(Deserialize)]
-struct Wire {
-    #[serde(default)]
-    stream: String,
-    #[serde(default)]
-    entries: Option<Vec<WireEntry>>,
-    #[serde(default)]
-    summary: Option<WireSummary>,
+struct Wire<'j> {
+    #[serde(borrow, default)]
+    stream: Cow<'j, str>,
+    #[serde(borrow, default)]
+    entries: Option<Vec<WireEntry<'j>>>,
+    #[serde(borrow, default)]
+    summary: Option<WireSummary<'j>>,
 }
 
-/// An entry as it is in JSON; shared with the root entry of snapshots.
+/// An entry as it is in JSON, borrowing what has no escapes; empty text stands for a missing field.
+/// Shared with the root entry of snapshots.
 #[derive(Deserialize)]
-pub(super) struct WireEntry {
+pub(super) struct WireEntry<'j> {
     #[serde(default)]
     name: String,
-    #[serde(default, rename = "type")]
-    kind: String,
-    #[serde(default)]
-    mode: Option<String>,
+    #[serde(borrow, default, rename = "type")]
+    kind: Cow<'j, str>,
+    #[serde(borrow, default)]
+    mode: Cow<'j, str>,
     #[serde(default)]
     size: i64,
-    #[serde(default)]
-    mtime: Option<String>,
+    #[serde(borrow, default)]
+    mtime: Cow<'j, str>,
     #[serde(default)]
     uid: u32,
     #[serde(default)]
     gid: u32,
-    #[serde(default)]
-    obj: String,
-    #[serde(default)]
-    summ: Option<WireSummary>,
+    #[serde(borrow, default)]
+    obj: Cow<'j, str>,
+    #[serde(borrow, default)]
+    summ: Option<WireSummary<'j>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct WireSummary {
+struct WireSummary<'j> {
     #[serde(default)]
     size: i64,
     #[serde(default)]
@@ -147,8 +150,8 @@ struct WireSummary {
     symlinks: i64,
     #[serde(default)]
     dirs: i64,
-    #[serde(default)]
-    max_time: Option<String>,
+    #[serde(borrow, default)]
+    max_time: Cow<'j, str>,
     #[serde(default)]
     incomplete: String,
     #[serde(default)]
@@ -159,7 +162,7 @@ struct WireSummary {
 
 /// Decodes a directory object.
 pub fn decode(bytes: &[u8]) -> Result<Directory, Damage> {
-    let wire: Wire = json::read(bytes, "directory", DIRECTORY_LEN_MAX)?;
+    let wire: Wire<'_> = json::read(bytes, "directory", DIRECTORY_LEN_MAX)?;
     if wire.stream != STREAM {
         return Err(Damage::Invalid { what: "directory stream" });
     }
@@ -170,11 +173,11 @@ pub fn decode(bytes: &[u8]) -> Result<Directory, Damage> {
     })
 }
 
-impl TryFrom<WireEntry> for DirEntry {
+impl TryFrom<WireEntry<'_>> for DirEntry {
     type Error = Damage;
 
-    fn try_from(wire: WireEntry) -> Result<Self, Damage> {
-        let object = match wire.obj.as_str() {
+    fn try_from(wire: WireEntry<'_>) -> Result<Self, Damage> {
+        let object = match &*wire.obj {
             "" => None,
             text => {
                 let what = "object id in a directory";
@@ -183,16 +186,16 @@ impl TryFrom<WireEntry> for DirEntry {
         };
         Ok(Self {
             name: wire.name,
-            kind: match wire.kind.as_str() {
+            kind: match &*wire.kind {
                 "f" => EntryKind::File,
                 "d" => EntryKind::Directory,
                 "s" => EntryKind::Symlink,
                 _ => EntryKind::Unknown,
             },
-            go_mode: wire.mode.as_deref().map_or(Ok(0), go_mode)?,
+            go_mode: go_mode(&wire.mode)?,
             size: u64::try_from(wire.size)
                 .map_err(|_error| Damage::Invalid { what: "size in a directory" })?,
-            mtime: time(wire.mtime.as_deref())?,
+            mtime: time(&wire.mtime)?,
             uid: wire.uid,
             gid: wire.gid,
             object,
@@ -201,16 +204,16 @@ impl TryFrom<WireEntry> for DirEntry {
     }
 }
 
-impl TryFrom<WireSummary> for Summary {
+impl TryFrom<WireSummary<'_>> for Summary {
     type Error = Damage;
 
-    fn try_from(wire: WireSummary) -> Result<Self, Damage> {
+    fn try_from(wire: WireSummary<'_>) -> Result<Self, Damage> {
         Ok(Self {
             size: wire.size,
             files: wire.files,
             symlinks: wire.symlinks,
             dirs: wire.dirs,
-            max_time: time(wire.max_time.as_deref())?,
+            max_time: time(&wire.max_time)?,
             incomplete: wire.incomplete,
             failed: wire.num_failed,
             ignored: wire.num_ignored_errors,
@@ -220,13 +223,18 @@ impl TryFrom<WireSummary> for Summary {
 
 /// An octal number that begins with 0 and fits Go's 31 bits.
 fn go_mode(text: &str) -> Result<u32, Damage> {
+    if text.is_empty() {
+        return Ok(0);
+    }
     let octal = text.starts_with('0') && text.bytes().all(|digit| matches!(digit, b'0'..=b'7'));
     let mode = u32::from_str_radix(text, 8).ok().filter(|mode| octal && *mode < 1 << 31);
     mode.ok_or(Damage::Invalid { what: "mode in a directory" })
 }
 
-fn time(text: Option<&str>) -> Result<Timestamp, Damage> {
-    let Some(text) = text else { return Ok(Timestamp::utc(0, 0)) };
+fn time(text: &str) -> Result<Timestamp, Damage> {
+    if text.is_empty() {
+        return Ok(Timestamp::utc(0, 0));
+    }
     let time = Timestamp::parse_rfc3339(text);
     let time = time.ok_or(Damage::Invalid { what: "time in a directory" })?;
     Ok(Timestamp { offset_seconds: 0, ..time })

@@ -1,12 +1,12 @@
 //! One JSON document with a size limit.
 
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
 
 use crate::damage::Damage;
 
 /// Reads a whole document of at most `max` bytes.
-pub(super) fn read<T: DeserializeOwned>(
-    bytes: &[u8],
+pub(super) fn read<'j, T: Deserialize<'j>>(
+    bytes: &'j [u8],
     what: &'static str,
     max: usize,
 ) -> Result<T, Damage> {

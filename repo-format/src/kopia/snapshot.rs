@@ -78,7 +78,7 @@ pub struct Stats {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Wire {
+struct Wire<'j> {
     #[serde(default)]
     source: Source,
     #[serde(default)]
@@ -89,8 +89,8 @@ struct Wire {
     stats: Stats,
     #[serde(default)]
     incomplete: String,
-    #[serde(default)]
-    root_entry: Option<WireEntry>,
+    #[serde(borrow, default)]
+    root_entry: Option<WireEntry<'j>>,
     #[serde(default)]
     tags: Option<BTreeMap<String, String>>,
     #[serde(default)]
@@ -103,7 +103,7 @@ pub fn decode(manifest: &Manifest) -> Result<Snapshot, Damage> {
     if !manifest.is_snapshot() {
         return Err(Damage::Invalid { what });
     }
-    let wire: Wire = json::read(manifest.data.get().as_bytes(), what, SNAPSHOT_LEN_MAX)?;
+    let wire: Wire<'_> = json::read(manifest.data.get().as_bytes(), what, SNAPSHOT_LEN_MAX)?;
     let time = |text: &str| Timestamp::parse_rfc3339(text).ok_or(Damage::Invalid { what });
     let tags = wire.tags.unwrap_or_default().into_iter();
     Ok(Snapshot {

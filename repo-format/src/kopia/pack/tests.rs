@@ -4,6 +4,10 @@ use proptest::prelude::*;
 
 use super::{LocalIndexReader, read_trailer, uvarint};
 use crate::damage::Damage;
+use crate::kopia::cipher::Cipher;
+use crate::kopia::crypter::Crypter;
+use crate::kopia::format::KeyBytes;
+use crate::kopia::hash::Hasher;
 use crate::step::Step;
 
 fn push_uvarint(out: &mut Vec<u8>, mut number: u64) {
@@ -89,4 +93,24 @@ fn only_the_end_of_a_pack_is_asked_for_first() {
     assert_eq!(reader.first(), Step::Need { start: 744, end: 1000 });
     assert_eq!(LocalIndexReader::new(10).unwrap().first(), Step::Need { start: 0, end: 10 });
     assert!(LocalIndexReader::new(1 << 40).is_err());
+}
+
+#[test]
+fn a_local_index_must_hash_to_its_iv_and_have_all_its_bytes() {
+    let key = KeyBytes::of(&[5; 32]);
+    let hasher = Hasher::new("BLAKE2B-256-128", &key).unwrap();
+    let cipher = Cipher::new("AES256-GCM-HMAC-SHA256", &key).unwrap();
+    let crypter = Crypter { hasher, cipher };
+    let right = crypter.hasher.hash(b"index").as_ref().to_vec();
+    let read = |iv: &[u8], dropped: usize| {
+        let sealed = crypter.cipher.seal(iv, [1; 12], b"index");
+        let pack = [&sealed[..], &trailer(1, iv, 0, sealed.len() as u64)].concat();
+        let mut reader = LocalIndexReader::new(pack.len() as u64).unwrap();
+        let step = reader.next(&crypter, pack).unwrap();
+        assert_eq!(step, Step::Need { start: 0, end: sealed.len() as u64 });
+        reader.next(&crypter, sealed[dropped..].to_vec())
+    };
+    assert_eq!(read(&right, 0), Ok(Step::Done(b"index".to_vec())));
+    assert_eq!(read(&[9; 16], 0), Err(Damage::BadHash { what: "index in a pack" }));
+    assert!(matches!(read(&right, 1), Err(Damage::Truncated { .. })));
 }
