@@ -5,7 +5,8 @@
 //! every depth. `**` stands for any number of components. A path below a match is a match.
 //!
 //! Invariants
-//! - Malformed patterns are refused when a list is made, so matching cannot fail.
+//! - Malformed patterns are refused when a list is made, all of them, so matching cannot fail.
+//!   (The tool that the language comes from lets a few pass and then matches nothing.)
 //! - Matching allocates nothing, except for a path of more than [`INLINE_DEPTH`] components and
 //!   for one that must be lowered.
 //!

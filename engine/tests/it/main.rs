@@ -1,4 +1,5 @@
 //! Behaviour of the engine, through its public surface.
 
+mod filter;
 mod source;
 mod store;

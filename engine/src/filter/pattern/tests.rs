@@ -1,4 +1,4 @@
-//! What patterns match, as recorded from the tool this language comes from.
+//! What the recorded tree of files cannot show about patterns.
 
 use super::*;
 
