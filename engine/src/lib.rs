@@ -12,3 +12,4 @@ pub mod monitor;
 pub mod resources;
 pub mod source;
 pub mod store;
+pub mod target;

@@ -16,7 +16,7 @@ use std::{
     io,
     mem::MaybeUninit,
     ops::Range,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
 };
 
@@ -140,6 +140,12 @@ impl Dir {
             return Err(Errno::INVAL.into());
         }
         Ok((file, stat))
+    }
+}
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 
