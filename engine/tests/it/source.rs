@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     fs::{self, File},
-    io,
+    io::{self, Read},
     os::unix::{
         ffi::OsStrExt,
         fs::{FileExt, MetadataExt, PermissionsExt, symlink},
@@ -12,13 +12,14 @@ use std::{
 };
 
 use rustix::{
-    fs::{CWD, Mode, Timespec, Timestamps, XattrFlags, lsetxattr, mkfifoat, utimensat},
+    fs::{CWD, Mode, Timespec, Timestamps, XattrFlags, lgetxattr, lsetxattr, mkfifoat, utimensat},
     io::Errno,
 };
 use windlass_engine::source::{
     FileKind, Stat,
     fs::{Dir, Names, next_data, stat_file},
 };
+use windlass_testkit::tree::{Options, grow};
 
 fn scratch() -> (tempfile::TempDir, Dir) {
     let scratch = tempfile::tempdir().expect("a temporary directory");
@@ -56,6 +57,59 @@ fn names_are_raw_bytes_in_byte_order() {
         assert_eq!(stat.size, name.len() as u64);
         assert_eq!(io::read_to_string(file).unwrap_or_default().is_empty(), name.contains(&0xff));
     }
+}
+
+#[test]
+fn a_nasty_tree_is_read_whole() {
+    let scratch = tempfile::tempdir().expect("a temporary directory");
+    grow(scratch.path(), &Options::default()).expect("grown");
+    let root = Dir::open_root(scratch.path()).expect("opened");
+    assert_eq!(read_whole(&root, scratch.path()), names_below(scratch.path()));
+}
+
+/// Reads everything through the engine and compares it with what paths give.
+fn read_whole(dir: &Dir, path: &Path) -> usize {
+    let mut names = Names::new();
+    dir.entries(&mut names).expect("listed");
+    let mut count = names.len();
+    for name in names.iter() {
+        let path = path.join(OsStr::from_bytes(name.bytes));
+        let stat = dir.stat(name.bytes).expect("stat");
+        check_stat(&stat, &path);
+        for (attribute, value) in dir.xattrs(name.bytes).expect("listed") {
+            let mut want = vec![0; 65536];
+            let len = lgetxattr(&path, attribute.as_slice(), &mut want[..]).expect("got");
+            assert_eq!(value, want[..len]);
+        }
+        match stat.kind {
+            FileKind::File => {
+                let mut bytes = Vec::new();
+                let (mut file, opened) = dir.open_file(name.bytes).expect("opened");
+                assert_eq!((opened.size, opened.mtime), (stat.size, stat.mtime));
+                file.read_to_end(&mut bytes).expect("read");
+                assert!(bytes == fs::read(&path).expect("read"));
+            }
+            FileKind::Directory => {
+                count += read_whole(&dir.open_child(name.bytes).expect("opened"), &path);
+            }
+            FileKind::Symlink => {
+                let want = fs::read_link(&path).expect("a link").into_os_string();
+                assert_eq!(dir.read_link(name.bytes).expect("read"), want.as_bytes());
+            }
+            _ => {}
+        }
+    }
+    count
+}
+
+fn names_below(path: &Path) -> usize {
+    let entries = fs::read_dir(path).expect("listed").map(|entry| entry.expect("an entry"));
+    entries
+        .map(|entry| {
+            let is_dir = entry.file_type().expect("its type").is_dir();
+            1 + if is_dir { names_below(&entry.path()) } else { 0 }
+        })
+        .sum()
 }
 
 #[test]
