@@ -14,6 +14,7 @@ mod draft;
 mod list;
 
 use std::{
+    collections::BTreeSet,
     fmt::Display,
     fs::{self, DirBuilder, File},
     io::{self, Read, Seek, SeekFrom},
@@ -131,20 +132,17 @@ impl Place {
         let modes = self.modes();
         let failed = |error| io_error("create", self.name(), error);
         self.make_directories(&self.root, modes.directory).map_err(failed)?;
+        // Names to make durable: where they were added, each directory once.
+        let mut changed = BTreeSet::new();
         for directory in self.layout.directories() {
-            match new_directory(&self.root.join(directory), modes.directory) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                    return Err(failed(error));
-                }
-                _ => {}
+            let path = self.root.join(directory);
+            match new_directory(&path, modes.directory) {
+                Ok(()) => changed.extend(path.parent().map(Path::to_owned)),
+                Err(_) if path.is_dir() => {}
+                Err(error) => return Err(failed(error)),
             }
         }
-        for directory in self.layout.directories() {
-            if self.layout.directories().iter().any(|other| other.starts_with(directory)) {
-                sync_directory(&self.root.join(directory)).map_err(failed)?;
-            }
-        }
-        sync_directory(&self.root).map_err(failed)
+        changed.iter().try_for_each(|path| sync_directory(path)).map_err(failed)
     }
 
     /// Creates `path` and what is missing above it, each name synced.

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 use windlass_engine::store::{
     Backend, Existing, Failure, Key, Range, layout::Layout, local::LocalStore, memory::MemoryStore,
 };
@@ -144,6 +144,18 @@ fn replacing_leaves_one_whole_object() {
 }
 
 #[test]
+fn directories_that_were_never_made_are_made_on_demand() {
+    let scratch = tempfile::tempdir().expect("a temporary directory");
+    let store = LocalStore::new(scratch.path(), sharded());
+    check(async {
+        assert_eq!(listed(&store, "data/").await.expect("the location is there"), []);
+        put(&store, &data_key(2), &[1; 1_000_000], Existing::Keep).await.expect("put");
+        put(&store, &data_key(1), b"small", Existing::Keep).await.expect("put");
+        assert_eq!(listed(&store, "data/").await.expect("listed").len(), 2);
+    });
+}
+
+#[test]
 fn leftovers_and_foreign_files_are_not_listed() {
     let scratch = tempfile::tempdir().expect("a temporary directory");
     let store = LocalStore::new(scratch.path(), sharded());
@@ -237,13 +249,53 @@ fn a_full_disk_is_no_space() {
     drop(disk);
 }
 
+#[test]
+fn a_read_only_mount_can_be_read() {
+    let scratch = tempfile::tempdir().expect("a temporary directory");
+    let root = scratch.path().join("repository");
+    let Some(disk) = TinyDisk::mount(&root) else { return };
+    let store = LocalStore::new(&root, sharded());
+    check(store_config(&store));
+    mount_remount(&root, MountFlags::RDONLY, c"").expect("remounted");
+    let store = LocalStore::new(&root, sharded());
+    check(async {
+        assert_eq!(listed(&store, "").await.expect("listed").len(), 1);
+        assert_eq!(store.read(&Key::new("config"), Range::All).await.expect("read"), "config");
+        let put = put(&store, &data_key(1), b"x", Existing::Keep).await;
+        check_failure(put, Failure::NoSpace);
+        check_failure(store.delete(&Key::new("config")).await, Failure::NoSpace);
+        store.create().await.expect("there is nothing to create");
+    });
+    drop(disk);
+}
+
+#[test]
+fn parts_on_other_file_systems_work() {
+    let scratch = tempfile::tempdir().expect("a temporary directory");
+    let Some(disk) = TinyDisk::mount(&scratch.path().join("data")) else { return };
+    let store = LocalStore::new(scratch.path(), sharded());
+    check(async {
+        store.create().await.expect("created");
+        let key = Key::new(format!("index/{}", "e".repeat(64)));
+        let bytes: Vec<u8> = (0..600_000_u32).map(|number| (number >> 3) as u8).collect();
+        put(&store, &key, &bytes, Existing::Keep).await.expect("put");
+        put(&store, &key, &bytes, Existing::Keep).await.expect("the same again is stored");
+        let other = put(&store, &key, &bytes[1..], Existing::Keep).await;
+        check_failure(other, Failure::Permanent);
+        assert!(store.read(&key, Range::All).await.expect("read") == bytes);
+    });
+    let index = format!("index/{}", "e".repeat(64));
+    assert_eq!(files(scratch.path()), [(PathBuf::from(index), 0o400)]);
+    drop(disk);
+}
+
 struct TinyDisk(PathBuf);
 
 impl TinyDisk {
     fn mount(at: &Path) -> Option<Self> {
         fs::create_dir_all(at).expect("made");
         let flags = MountFlags::empty();
-        mount("none", at, "tmpfs", flags, Some(c"size=1m")).is_ok().then(|| Self(at.to_owned()))
+        mount("none", at, "tmpfs", flags, Some(c"size=2m")).is_ok().then(|| Self(at.to_owned()))
     }
 }
 

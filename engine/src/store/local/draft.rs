@@ -66,7 +66,8 @@ impl LocalDraft {
                 return Ok(());
             }
             let directory = self.place.root.join(self.place.layout.draft_directory());
-            let mut file = Temporary::new(&directory, "draft")?;
+            let new = || Temporary::new(&directory, "draft");
+            let mut file = self.place.in_directory(&directory, new)?;
             file.file.write_all(gathered)?;
             self.body = Body::Spilled { file, bytes: gathered.len() as u64 };
         }
