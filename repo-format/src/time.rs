@@ -36,17 +36,18 @@ impl Timestamp {
         (self.seconds, self.nanos)
     }
 
-    /// Reads `YYYY-MM-DDThh:mm:ss[.fraction](Z|+hh:mm|-hh:mm)` and nothing else; digits of the
-    /// fraction beyond the ninth are dropped.
+    /// Reads `YYYY-MM-DDThh:mm:ss[.fraction](Z|+hh:mm|-hh:mm)`; digits of the fraction beyond the
+    /// ninth are dropped.
+    ///
+    /// A sign and six digits may stand for the year. That is not RFC 3339 and Go refuses it, but
+    /// rustic writes it for years before 0 and after 9999.
     #[must_use]
     pub fn parse_rfc3339(text: impl AsRef<[u8]>) -> Option<Self> {
-        let (fixed, rest) = text.as_ref().split_first_chunk::<19>()?;
-        let [y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b'T', h0, h1, b':', i0, i1, b':', s0, s1] =
-            *fixed
-        else {
+        let (year, rest) = year(text.as_ref())?;
+        let (fixed, rest) = rest.split_first_chunk::<15>()?;
+        let [b'-', m0, m1, b'-', d0, d1, b'T', h0, h1, b':', i0, i1, b':', s0, s1] = *fixed else {
             return None;
         };
-        let year = two(y0, y1)? * 100 + two(y2, y3)?;
         let (month, day) = (two(m0, m1)?, two(d0, d1)?);
         let (hour, minute, second) = (two(h0, h1)?, two(i0, i1)?, two(s0, s1)?);
         if !(1..=12).contains(&month) || day < 1 || day > days_in_month(year, month) {
@@ -145,6 +146,21 @@ fn pair(number: i32) -> [u8; 2] {
     [b'0' + number / 10 % 10, b'0' + number % 10]
 }
 
+fn year(text: &[u8]) -> Option<(i32, &[u8])> {
+    match *text {
+        [b'+', y0, y1, y2, y3, y4, y5, ref rest @ ..] => Some((six(y0, y1, y2, y3, y4, y5)?, rest)),
+        [b'-', y0, y1, y2, y3, y4, y5, ref rest @ ..] => {
+            Some((-six(y0, y1, y2, y3, y4, y5)?, rest))
+        }
+        [y0, y1, y2, y3, ref rest @ ..] => Some((two(y0, y1)? * 100 + two(y2, y3)?, rest)),
+        _ => None,
+    }
+}
+
+fn six(y0: u8, y1: u8, y2: u8, y3: u8, y4: u8, y5: u8) -> Option<i32> {
+    Some((two(y0, y1)? * 100 + two(y2, y3)?) * 100 + two(y4, y5)?)
+}
+
 fn fraction(rest: &[u8]) -> Option<(u32, &[u8])> {
     let [b'.', digits @ ..] = rest else { return Some((0, rest)) };
     let length = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -229,6 +245,15 @@ mod tests {
     }
 
     #[test]
+    fn years_of_six_digits_are_read_though_never_written() {
+        let far = Timestamp::parse_rfc3339("+010000-02-29T00:00:00Z").unwrap();
+        assert_eq!(far.seconds, days_from_date(10_000, 2, 29) * DAY);
+        assert_eq!(printed(far.clamp_year()), "9999-03-01T00:00:00Z");
+        let before = Timestamp::parse_rfc3339("-000006-12-31T20:00:00+00:00").unwrap();
+        assert_eq!(before.seconds, days_from_date(-6, 12, 31) * DAY + 72_000);
+    }
+
+    #[test]
     fn text_that_is_no_time_is_refused() {
         for text in [
             "",
@@ -248,6 +273,7 @@ mod tests {
             "2026-11-21T14:12:07+0545",
             "2026-11-21T14:12:07Z ",
             "10000-01-01T00:00:00Z",
+            "+10000-01-01T00:00:00Z",
         ] {
             assert_eq!(Timestamp::parse_rfc3339(text), None, "{text}");
         }
