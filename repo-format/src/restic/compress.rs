@@ -135,14 +135,18 @@ impl Decompressor {
         let over = Damage::OverLimit { what, max: count(max) };
         let broken = Damage::Compression { what };
         self.context.reset(ResetDirective::SessionOnly).map_err(|_| broken)?;
-        // The size a frame promises is only a first guess at the room it needs.
+        // The size a frame promises is a guess at the room it needs, believed only so far.
         let promised = zstd_safe::get_frame_content_size(packed).map_err(|_| broken)?;
-        let promised = promised.unwrap_or_else(|| count(packed.len()).saturating_mul(4));
-        out.reserve(usize::try_from(promised).unwrap_or(max).min(FIRST_ROOM.max(packed.len())));
+        let promised = promised.and_then(|promised| usize::try_from(promised).ok());
+        let believed = packed.len().saturating_mul(4).max(FIRST_ROOM);
+        // One byte more than allowed is enough to see that there are too many.
+        let most = max.saturating_add(1);
+        out.reserve_exact(promised.unwrap_or(believed).min(believed).min(most));
         let mut input = InBuffer::around(packed);
         loop {
             if out.len() == out.capacity() {
-                out.reserve(out.len().max(FIRST_ROOM));
+                let more = out.len().max(FIRST_ROOM);
+                out.reserve_exact(more.min(most.saturating_sub(out.len())).max(1));
             }
             let from = out.len();
             let room = out.capacity() - from;

@@ -181,8 +181,8 @@ impl Config {
         let Some(raw) = self.extra("chunker") else { return Ok(None) };
         match Reader::new(WHAT, raw.as_bytes()).text()?.as_str() {
             "" => Ok(None),
-            "rabin" => Ok(Some(RusticChunker::Rabin)),
-            "fixed_size" => Ok(Some(RusticChunker::FixedSize)),
+            "Rabin" => Ok(Some(RusticChunker::Rabin)),
+            "FixedSize" => Ok(Some(RusticChunker::FixedSize)),
             _ => Err(Damage::Unsupported { what: "rustic chunker" }),
         }
     }

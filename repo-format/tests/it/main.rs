@@ -1,3 +1,4 @@
 //! Behaviour of the codecs, seen through their public functions.
 
 mod kopia;
+mod restic;
