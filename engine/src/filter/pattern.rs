@@ -51,7 +51,7 @@ pub struct Match {
 struct Pattern {
     negated: bool,
     anchored: bool,
-    /// The components, without the root.
+    /// The components, without the root; at least one.
     parts: Vec<Part>,
     /// Number of `**` in `parts`.
     gaps: usize,
@@ -203,15 +203,17 @@ impl Pattern {
         if self.anchored {
             return path.absolute && self.fits(components, self.room(components.len()));
         }
+        if self.gaps == 0 {
+            return match self.parts.as_slice() {
+                [part] => components.iter().any(|component| part.matches(component)),
+                parts => components.windows(parts.len()).any(|window| fits_run(parts, window)),
+            };
+        }
         // A relative path has no root that counts as a component.
         let room = self.room(components.len() + usize::from(path.absolute));
-        let fewest = self.parts.len() - self.gaps;
-        match (self.parts.as_slice(), room) {
-            ([Part::Literal(literal)], _) => components.contains(&&**literal),
-            (_, None) if self.gaps > 0 => false,
-            _ => (0..(components.len() + 1).saturating_sub(fewest.max(1)))
-                .any(|start| self.fits(components.get(start..).unwrap_or_default(), room)),
-        }
+        room.is_some()
+            && (0..components.len())
+                .any(|start| self.fits(components.get(start..).unwrap_or_default(), room))
     }
 
     /// How many components the first `**` may take; `None` where not even none.
