@@ -31,3 +31,17 @@ pub fn open(blob: &FormatBlob, key: &Secret<32>, bytes: &[u8]) -> Result<BlobCon
     let plain = blob.open_block(key, bytes, "kopia.blobcfg")?;
     Ok(json::read(&plain, "kopia.blobcfg", BLOBCFG_LEN_MAX)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::BlobConfig;
+
+    #[test]
+    fn retention_is_read_in_nanoseconds() {
+        let text = r#"{"retentionMode":"COMPLIANCE","retentionPeriod":86400000000000}"#;
+        let config: BlobConfig = serde_json::from_str(text).unwrap();
+        assert_eq!((config.retention_mode.as_str(), config.retention_nanos), {
+            ("COMPLIANCE", 86_400_000_000_000)
+        });
+    }
+}

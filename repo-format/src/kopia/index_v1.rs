@@ -17,8 +17,8 @@ use crate::damage::Damage;
 
 const HEADER_LEN: usize = 8;
 const VALUE_LEN: usize = 20;
-/// Key size of an index without entries.
-pub(super) const NO_KEY: u8 = 255;
+/// A prefix byte and the longest hash.
+const KEY_LEN_MAX: u8 = 33;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct V1<'a> {
@@ -41,16 +41,16 @@ pub(super) fn parse(bytes: &[u8]) -> Result<V1<'_>, Damage> {
     Ok(V1 { key_len, entries })
 }
 
-/// Checks the key size and returns it with the bytes of the whole entry table.
+/// Checks the key size and returns it with the bytes of the whole entry table. An index without
+/// entries has the key size 255 and no keys.
 pub(super) fn table_len(
     key_len: u8,
     value_len: usize,
     count: u32,
 ) -> Result<(usize, usize), Damage> {
-    if count > 0 && !(2..=33).contains(&key_len) || key_len < 2 {
+    if key_len < 2 || (count > 0 && key_len > KEY_LEN_MAX) {
         return Err(Damage::Invalid { what: "index key size" });
     }
-    debug_assert!(count > 0 || key_len >= 2 || key_len == NO_KEY);
     let key_len = usize::from(key_len);
     let len = usize::try_from(count).ok().and_then(|n| n.checked_mul(key_len + value_len));
     Ok((key_len, len.ok_or(Damage::Invalid { what: "index entry count" })?))

@@ -9,6 +9,8 @@
 //!
 //! Checked against `repo/object/indirect.go` and `object_reader.go`.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 
 use super::compress::{CONTENT_LEN_MAX, Decompression};
@@ -16,9 +18,9 @@ use super::id::ObjectId;
 use super::json;
 use crate::damage::Damage;
 
-/// Bytes of the largest list that is decoded in one piece: parts of some 700 GiB at the default
-/// splitter.
-pub const LIST_LEN_MAX: usize = 64 << 20;
+/// Bytes of the largest list that is decoded in one piece: a file of about 1 TiB at the smallest
+/// splitter, of 30 TiB at the default one.
+pub const LIST_LEN_MAX: usize = 512 << 20;
 
 /// One part of an indirect object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,24 +34,27 @@ pub struct Part {
 }
 
 #[derive(Deserialize)]
-struct Wire {
-    stream: String,
-    entries: Vec<WirePart>,
+struct Wire<'j> {
+    #[serde(borrow)]
+    stream: Cow<'j, str>,
+    #[serde(borrow)]
+    entries: Vec<WirePart<'j>>,
 }
 
 #[derive(Deserialize)]
-struct WirePart {
+struct WirePart<'j> {
     #[serde(default)]
     s: u64,
     #[serde(default)]
     l: u64,
-    o: String,
+    #[serde(borrow)]
+    o: Cow<'j, str>,
 }
 
 /// Decodes the list of an indirect object.
 pub fn decode_list(bytes: &[u8]) -> Result<Vec<Part>, Damage> {
     let what = "indirect list";
-    let wire: Wire = json::read(bytes, what, LIST_LEN_MAX)?;
+    let wire: Wire<'_> = json::read(bytes, what, LIST_LEN_MAX)?;
     if wire.stream != "kopia:indirect" || wire.entries.is_empty() {
         return Err(Damage::Invalid { what });
     }

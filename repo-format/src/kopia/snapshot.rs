@@ -121,3 +121,52 @@ pub fn decode(manifest: &Manifest) -> Result<Snapshot, Damage> {
         stats: wire.stats,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::value::RawValue;
+
+    use super::{Snapshot, decode};
+    use crate::damage::Damage;
+    use crate::kopia::manifest::Manifest;
+    use crate::time::Timestamp;
+
+    fn snapshot(kind: &str, data: &str) -> Result<Snapshot, Damage> {
+        decode(&Manifest {
+            id: "0011".into(),
+            labels: BTreeMap::from([("type".into(), kind.into())]),
+            modified: Timestamp::utc(0, 0),
+            deleted: false,
+            data: RawValue::from_string(data.into()).unwrap(),
+        })
+    }
+
+    #[test]
+    fn a_checkpoint_without_root_is_a_snapshot() {
+        let data = r#"{"id":"","source":{"host":"h","userName":"u","path":"/p"},
+            "startTime":"2026-01-01T00:00:00Z","endTime":"2026-01-01T00:00:01.5Z",
+            "stats":{"totalSize":12,"fileCount":3,"unknown":1},"incomplete":"checkpoint",
+            "rootEntry":null,"tags":{"tag:a":"1","b":"2"},"pins":["p"]}"#;
+        let snapshot = snapshot("snapshot", data).unwrap();
+        assert_eq!(snapshot.id, "0011");
+        assert_eq!((snapshot.incomplete.as_str(), snapshot.root), ("checkpoint", None));
+        assert_eq!((snapshot.stats.total_size, snapshot.stats.file_count), (12, 3));
+        assert_eq!(snapshot.end.nanos, 500_000_000);
+        let tags: Vec<_> = snapshot.tags.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        assert_eq!((tags.as_slice(), snapshot.pins.len()), (&[("a", "1"), ("b", "2")][..], 1));
+    }
+
+    #[test]
+    fn other_manifests_and_missing_times_are_damage() {
+        assert!(snapshot("policy", "{}").is_err());
+        assert!(matches!(snapshot("snapshot", "{}"), Err(Damage::Json { .. })));
+        let times = r#"{"startTime":"now","endTime":"2026-01-01T00:00:00Z"}"#;
+        assert_eq!(snapshot("snapshot", times), Err(Damage::Invalid { what: "snapshot manifest" }));
+        let root = r#"{"startTime":"2026-01-01T00:00:00Z","endTime":"2026-01-01T00:00:00Z",
+            "rootEntry":{"name":"r","type":"d","obj":"x"}}"#;
+        let what = "object id in a directory";
+        assert_eq!(snapshot("snapshot", root), Err(Damage::Invalid { what }));
+    }
+}
