@@ -6,6 +6,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use windlass_benches::data::random_bytes;
+use windlass_lanes::poly1305;
 use windlass_lanes::sha256::{Sha256, digest_many, update_many};
 
 fn digests(c: &mut Criterion) {
@@ -66,5 +67,23 @@ fn chunk_and_pack(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, digests, chunk_and_pack);
+/// The tag of what is sealed; the crate `poly1305` is both twin and peer.
+fn tags(c: &mut Criterion) {
+    let data = random_bytes(1 << 20);
+    let key = [7; 32];
+    let mut group = c.benchmark_group("poly1305");
+    for length in [1 << 10, 16 << 10, 1 << 20] {
+        let data = &data[..length];
+        group.throughput(Throughput::Bytes(length as u64));
+        group.bench_function(format!("lanes/{length}"), |b| {
+            b.iter(|| poly1305::tag(&key, black_box(data)));
+        });
+        group.bench_function(format!("poly1305/{length}"), |b| {
+            b.iter(|| poly1305::portable(&key, black_box(data)));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, digests, chunk_and_pack, tags);
 criterion_main!(benches);
