@@ -18,6 +18,7 @@ pub struct Cancel(Arc<Switch>);
 struct Switch {
     thrown: AtomicBool,
     wake: Notify,
+    above: Option<Cancel>,
 }
 
 impl Cancel {
@@ -25,6 +26,12 @@ impl Cancel {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A switch that is thrown with this one, or alone.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self(Arc::new(Switch { above: Some(self.clone()), ..Switch::default() }))
     }
 
     /// Throws the switch.
@@ -37,6 +44,7 @@ impl Cancel {
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.0.thrown.load(Ordering::Acquire)
+            || self.0.above.as_ref().is_some_and(Self::is_cancelled)
     }
 
     /// Resolves when it is thrown.
@@ -44,8 +52,37 @@ impl Cancel {
         let woken = self.0.wake.notified();
         tokio::pin!(woken);
         woken.as_mut().enable();
-        if !self.is_cancelled() {
-            woken.await;
+        if self.is_cancelled() {
+            return;
         }
+        match &self.0.above {
+            None => woken.await,
+            Some(above) => tokio::select! {
+                () = woken => {}
+                () = Box::pin(above.cancelled()) => {}
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_child_is_cancelled_with_its_parent_and_not_the_other_way_round() {
+        let parent = Cancel::new();
+        let (first, second) = (parent.child(), parent.child());
+        first.cancel();
+        first.cancelled().await;
+        assert!(!parent.is_cancelled() && !second.is_cancelled());
+        let waiting = tokio::spawn({
+            let second = second.clone();
+            async move { second.cancelled().await }
+        });
+        tokio::task::yield_now().await;
+        parent.cancel();
+        waiting.await.expect("woken");
+        assert!(second.is_cancelled());
     }
 }

@@ -56,6 +56,32 @@ impl Clock for FixedClock {
     }
 }
 
+/// A time zone, for moments that come from elsewhere than the clock.
+#[derive(Clone, Debug)]
+pub struct Zone(jiff::tz::TimeZone);
+
+impl Zone {
+    /// The system's.
+    #[must_use]
+    pub fn system() -> Self {
+        Self(jiff::tz::TimeZone::system())
+    }
+
+    /// Coordinated universal time.
+    #[must_use]
+    pub fn utc() -> Self {
+        Self(jiff::tz::TimeZone::UTC)
+    }
+
+    /// A moment, with this zone's offset at that moment.
+    #[must_use]
+    pub fn timestamp(&self, (seconds, nanos): (i64, u32)) -> Timestamp {
+        let offset = jiff::Timestamp::from_second(seconds)
+            .map_or(0, |moment| self.0.to_offset(moment).seconds());
+        Timestamp { seconds, nanos, offset_seconds: offset }
+    }
+}
+
 fn from_zoned(now: &jiff::Zoned) -> Timestamp {
     let (seconds, nanos) = (now.timestamp().as_second(), now.timestamp().subsec_nanosecond());
     // Before 1970 both are negative there; ours counts nanoseconds upwards only.

@@ -6,6 +6,7 @@
 use windlass_format::damage::Damage;
 
 use crate::{
+    entropy::EntropyError,
     model::chunk::ChunkKey,
     store::{Failure, StoreError},
 };
@@ -59,6 +60,12 @@ pub enum Fault {
         /// Which one.
         what: String,
     },
+    /// The system gives no random bytes.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+    /// The lock could not be refreshed for so long that others may think its holder dead.
+    #[error("the repository's lock could not be refreshed in time")]
+    LockLost,
     /// The operation was cancelled.
     #[error("cancelled")]
     Cancelled,
@@ -93,6 +100,8 @@ impl Fault {
             },
             Self::Damaged { .. } | Self::Missing { .. } => Class::Damaged,
             Self::Unsupported { .. } => Class::Unsupported,
+            Self::LockLost => Class::Retry,
+            Self::Entropy(_) => Class::WrongInput,
             Self::Cancelled => Class::Cancelled,
             Self::VerifyFailed { .. } | Self::Bug(_) => Class::Bug,
         }
@@ -120,6 +129,8 @@ impl Fault {
                 "an index file may be missing: run `repair index`, do not prune before"
             }
             Self::Unsupported { .. } => "use a newer version of Windlass",
+            Self::LockLost => "look at the connection to the store, then run again",
+            Self::Entropy(_) => "give this process access to the system's random generator",
             Self::Cancelled => "run again to go on; what was stored is kept",
             Self::VerifyFailed { .. } => {
                 "test this machine's memory before trusting it with backups"

@@ -25,7 +25,14 @@ const SHARDS: usize = 16;
 #[derive(Debug)]
 pub struct Index {
     shards: [Mutex<Shard>; SHARDS],
-    packs: RwLock<Vec<PackName>>,
+    packs: RwLock<Vec<Pack>>,
+}
+
+#[derive(Debug)]
+struct Pack {
+    name: PackName,
+    /// One past the last byte of a chunk in it.
+    end: u64,
 }
 
 #[derive(Debug, Default)]
@@ -86,10 +93,10 @@ impl Index {
         }
     }
 
-    /// Gives a pack its number in this index.
-    pub fn add_pack(&self, name: PackName) -> PackNumber {
+    /// Gives a pack, whose last chunk ends before `end`, its number in this index.
+    pub fn add_pack(&self, name: PackName, end: u64) -> PackNumber {
         let mut packs = self.packs.write().unwrap_or_else(PoisonError::into_inner);
-        packs.push(name);
+        packs.push(Pack { name, end });
         PackNumber((packs.len() - 1) as u32)
     }
 
@@ -97,13 +104,21 @@ impl Index {
     #[must_use]
     pub fn pack_name(&self, pack: PackNumber) -> Option<PackName> {
         let packs = self.packs.read().unwrap_or_else(PoisonError::into_inner);
-        packs.get(pack.0 as usize).cloned()
+        packs.get(pack.0 as usize).map(|pack| pack.name.clone())
+    }
+
+    /// One past the last byte of a chunk in a pack.
+    #[must_use]
+    pub fn pack_end(&self, pack: PackNumber) -> u64 {
+        let packs = self.packs.read().unwrap_or_else(PoisonError::into_inner);
+        packs.get(pack.0 as usize).map_or(0, |pack| pack.end)
     }
 
     /// The names of all packs.
     #[must_use]
     pub fn pack_names(&self) -> Vec<PackName> {
-        self.packs.read().unwrap_or_else(PoisonError::into_inner).clone()
+        let packs = self.packs.read().unwrap_or_else(PoisonError::into_inner);
+        packs.iter().map(|pack| pack.name.clone()).collect()
     }
 
     /// Makes room for `chunks` more, before a bulk of [`insert`](Self::insert).

@@ -1,14 +1,20 @@
 //! Operations on backup repositories in any store.
 
+pub mod backup;
 pub mod budget;
 pub mod cancel;
 pub mod clock;
+pub mod dialect;
 pub mod entropy;
 pub mod fault;
 pub mod filter;
 pub mod index;
 pub mod model;
 pub mod monitor;
+pub mod owner;
+pub mod protocol;
+pub mod reader;
+pub mod repository;
 pub mod resources;
 pub mod source;
 pub mod store;

@@ -14,6 +14,7 @@
 pub mod layout;
 pub mod local;
 pub mod memory;
+pub mod nowhere;
 
 use std::{fmt, sync::Arc, time::SystemTime};
 

@@ -84,6 +84,16 @@ impl Cutter {
         }
     }
 
+    /// The length of every chunk in a long run of zeros that begins at a chunk boundary; None if
+    /// that cannot be told without looking.
+    pub fn zero_run(&self) -> Option<usize> {
+        match self {
+            // A window of zeros hashes to zero, which is a candidate under every mask.
+            Self::Rabin(..) | Self::Buzhash(..) | Self::Fixed(..) => Some(self.min()),
+            Self::FastCdc(_) => None,
+        }
+    }
+
     /// The length of the first chunk of `data`, which begins where a chunk begins; with `at_end`,
     /// `data` is all there is.
     ///

@@ -110,8 +110,8 @@ pub struct Xattr {
 /// What only the dialect understands.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Residue {
-    /// Attributes of other operating systems, as raw JSON.
-    pub foreign_attributes: Option<Box<str>>,
+    /// Attributes of other operating systems: name and raw value.
+    pub foreign_attributes: Vec<(String, String)>,
     /// The error text stored with an entry that could not be read.
     pub error: Box<str>,
 }

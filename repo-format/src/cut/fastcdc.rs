@@ -46,6 +46,11 @@ impl FastCdcParams {
         self.min
     }
 
+    /// The length aimed at.
+    pub fn average(&self) -> usize {
+        self.average
+    }
+
     /// The longest chunk.
     pub fn max(&self) -> usize {
         self.max

@@ -1,0 +1,220 @@
+//! Packs while they are being filled, and how small ones are joined at the end.
+//!
+//! Invariants
+//! - Bytes go straight into the draft; a pack is hashed while it grows, never in a second pass.
+//! - `fresh` holds what was appended and not hashed yet: the next batch hashes it beside its own
+//!   chunks, so that several streams share the processor's pipeline.
+//! - Each lane has two open packs and every chunk goes to one of them at random: the order of
+//!   lengths in a pack does not give away the order of chunks in a file.
+
+use crate::{
+    dialect::{Encoder, PackBuilder},
+    entropy::Entropy,
+    fault::Fault,
+    model::{
+        chunk::ChunkKey,
+        pack::{Coding, Lane, PackName},
+    },
+    store::{Draft, Store},
+};
+
+/// Open packs of each lane.
+const OPEN_PACKS: usize = 2;
+
+/// A chunk in a pack that is being filled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackedChunk {
+    /// Which chunk.
+    pub key: ChunkKey,
+    /// First byte in the pack.
+    pub offset: u32,
+    /// Bytes in the pack.
+    pub stored_bytes: u32,
+    /// Bytes of plaintext.
+    pub raw_bytes: u32,
+    /// How it is coded.
+    pub coding: Coding,
+}
+
+/// A pack complete but for its name and its commit.
+#[derive(Debug)]
+pub(super) struct FinishedPack {
+    pub(super) draft: Box<dyn Draft>,
+    pub(super) info: PackInfo,
+}
+
+/// What an index says of a pack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackInfo {
+    /// Its name.
+    pub name: PackName,
+    /// Its lane.
+    pub lane: Lane,
+    /// Its chunks in order.
+    pub chunks: Vec<PackedChunk>,
+}
+
+impl PackInfo {
+    /// One past the last byte of a chunk.
+    #[must_use]
+    pub fn chunks_end(&self) -> u64 {
+        let ends =
+            self.chunks.iter().map(|chunk| u64::from(chunk.offset) + u64::from(chunk.stored_bytes));
+        ends.max().unwrap_or(0)
+    }
+}
+
+/// A pack that is being filled.
+#[derive(Debug)]
+pub(super) struct OpenPack {
+    draft: Box<dyn Draft>,
+    lane: Lane,
+    builder: PackBuilder,
+    fresh: Vec<u8>,
+}
+
+/// The open packs of one worker.
+#[derive(Debug)]
+pub(super) struct PackSet {
+    store: Store,
+    encoder: Encoder,
+    pack_bytes: u64,
+    data: Vec<OpenPack>,
+    meta: Vec<OpenPack>,
+    closing: Vec<OpenPack>,
+}
+
+impl OpenPack {
+    /// Lets `seal` append a sealed chunk, and hands exactly those bytes on to the draft.
+    pub(super) fn append(
+        &mut self,
+        seal: impl FnOnce(&mut Vec<u8>) -> Result<(ChunkKey, u32, Coding), Fault>,
+    ) -> Result<u32, Fault> {
+        let start = self.fresh.len();
+        let (key, raw_bytes, coding) = seal(&mut self.fresh)?;
+        let sealed = &self.fresh[start..];
+        self.draft.append(sealed)?;
+        let stored_bytes = sealed.len() as u32;
+        self.builder.add(key, stored_bytes, raw_bytes, coding);
+        Ok(stored_bytes)
+    }
+
+    fn bytes(&self) -> u64 {
+        self.builder.stored_bytes()
+    }
+
+    /// Appends every chunk of `small`, whose bytes are read back from its draft.
+    fn join(&mut self, mut small: Self) -> Result<(), Fault> {
+        let bytes = small.draft.read_back()?;
+        self.draft.append(&bytes)?;
+        self.fresh.extend_from_slice(&bytes);
+        self.builder.join(small.builder);
+        Ok(())
+    }
+}
+
+impl PackSet {
+    pub(super) fn new(store: Store, encoder: Encoder, pack_bytes: u64) -> Self {
+        Self { store, encoder, pack_bytes, data: Vec::new(), meta: Vec::new(), closing: Vec::new() }
+    }
+
+    /// Calls `each` for every stream of bytes that still has to be hashed.
+    pub(super) fn unhashed(&mut self) -> impl Iterator<Item = (&mut PackBuilder, &[u8])> {
+        let packs = self.data.iter_mut().chain(&mut self.meta).chain(&mut self.closing);
+        packs
+            .filter(|pack| !pack.fresh.is_empty())
+            .map(|pack| (&mut pack.builder, pack.fresh.as_slice()))
+    }
+
+    /// All that was [unhashed](Self::unhashed) is hashed now: packs that were closing are complete.
+    pub(super) fn hashed(&mut self) -> Vec<FinishedPack> {
+        for pack in self.data.iter_mut().chain(&mut self.meta) {
+            pack.fresh.clear();
+        }
+        self.closing
+            .drain(..)
+            .map(|pack| {
+                let (name, chunks) = pack.builder.finish();
+                FinishedPack { draft: pack.draft, info: PackInfo { name, lane: pack.lane, chunks } }
+            })
+            .collect()
+    }
+
+    /// One of the lane's open packs, at random.
+    pub(super) fn pick(&mut self, lane: Lane, entropy: &Entropy) -> Result<&mut OpenPack, Fault> {
+        let packs = match lane {
+            Lane::Data => &mut self.data,
+            Lane::Meta => &mut self.meta,
+        };
+        let [random] = entropy.bytes()?;
+        let at = usize::from(random) % OPEN_PACKS;
+        if at >= packs.len() {
+            packs.push(OpenPack {
+                draft: self.store.draft(self.pack_bytes)?,
+                lane,
+                builder: self.encoder.start_pack(),
+                fresh: Vec::new(),
+            });
+        }
+        let at = at.min(packs.len() - 1);
+        Ok(&mut packs[at])
+    }
+
+    /// Closes packs of `lane` that are full.
+    pub(super) fn close_full(&mut self, lane: Lane, entropy: &Entropy) -> Result<(), Fault> {
+        let packs = match lane {
+            Lane::Data => &mut self.data,
+            Lane::Meta => &mut self.meta,
+        };
+        let pack_bytes = self.pack_bytes;
+        let full: Vec<_> = packs
+            .extract_if(.., |pack| pack.bytes() >= pack_bytes || pack.builder.is_full())
+            .collect();
+        full.into_iter().try_for_each(|pack| self.close(pack, entropy))
+    }
+
+    fn close(&mut self, mut pack: OpenPack, entropy: &Entropy) -> Result<(), Fault> {
+        let start = pack.fresh.len();
+        self.encoder.close_pack(&mut pack.builder, entropy, &mut pack.fresh)?;
+        pack.draft.append(&pack.fresh[start..])?;
+        self.closing.push(pack);
+        Ok(())
+    }
+
+    /// Takes the open packs of another worker over. Both sets must be [hashed](Self::hashed).
+    pub(super) fn absorb(&mut self, other: Self) {
+        self.data.extend(other.data);
+        self.meta.extend(other.meta);
+        self.closing.extend(other.closing);
+    }
+
+    /// Joins what fits into one pack, and closes everything that is left.
+    pub(super) fn close_all(&mut self, entropy: &Entropy) -> Result<(), Fault> {
+        for lane in [Lane::Data, Lane::Meta] {
+            let mut packs = std::mem::take(match lane {
+                Lane::Data => &mut self.data,
+                Lane::Meta => &mut self.meta,
+            });
+            packs.retain(|pack| pack.bytes() > 0);
+            packs.sort_by_key(OpenPack::bytes);
+            let mut packs = packs.into_iter();
+            let mut joined: Option<OpenPack> = None;
+            while let Some(pack) = packs.next_back() {
+                match &mut joined {
+                    Some(into) if into.bytes() + pack.bytes() <= self.pack_bytes => {
+                        into.join(pack)?;
+                    }
+                    _ => {
+                        if let Some(full) = joined.replace(pack) {
+                            self.close(full, entropy)?;
+                        }
+                    }
+                }
+            }
+            if let Some(last) = joined {
+                self.close(last, entropy)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,284 @@
+//! File contents into batches: small files together, large ones cut on the way.
+//!
+//! Invariants
+//! - Buffers come out of the budget before they are filled and go back to it when the worker is
+//!   through with them; a source thread that must wait first sends off what it has gathered.
+//! - Chunk boundaries are those of the cutter whatever the sizes of reads and buffers.
+//! - Holes are not read; a run of zeros is hashed once in a whole backup.
+
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+    sync::Arc,
+};
+
+use super::{
+    run::Run,
+    seal::{Batch, BatchChunk},
+    work::{DirWork, FileDone, FileWork},
+};
+use crate::{
+    budget::Held,
+    model::chunk::ChunkKey,
+    source::{Stat, fs::next_data},
+};
+
+/// Bytes of small files that go to a worker together.
+const GATHER_BYTES: usize = 1 << 20;
+
+/// Files that go to a worker together at most.
+const GATHER_FILES: usize = 256;
+
+/// What a source thread has gathered and not sent yet.
+#[derive(Debug, Default)]
+pub(super) struct Gather {
+    open: Option<Batch>,
+}
+
+impl Gather {
+    /// Sends off what was gathered.
+    pub(super) fn flush(&mut self, run: &Arc<Run>) {
+        if let Some(batch) = self.open.take()
+            && !batch.chunks.is_empty()
+        {
+            run.spawn_batch(batch);
+        }
+    }
+
+    /// Reads a file into batches. The caller settles `work` with what comes back.
+    pub(super) fn read_file(
+        &mut self,
+        run: &Arc<Run>,
+        file: &mut File,
+        stat: &Stat,
+        work: &Arc<FileWork>,
+    ) -> io::Result<u64> {
+        let small = run.cutter.min().min(GATHER_BYTES / 2) as u64;
+        if stat.size < small {
+            self.read_small(run, file, stat, work)
+        } else {
+            self.flush(run);
+            LargeFile::new(run, work)?.read(run, file, stat, &[])
+        }
+    }
+
+    /// A file of one chunk goes behind others in the open batch.
+    fn read_small(
+        &mut self,
+        run: &Arc<Run>,
+        file: &mut File,
+        stat: &Stat,
+        work: &Arc<FileWork>,
+    ) -> io::Result<u64> {
+        let size_hint = stat.size as usize;
+        let full = self.open.as_ref().is_some_and(|batch| {
+            batch.chunks.len() >= GATHER_FILES || batch.buffer.len() + size_hint + 1 > GATHER_BYTES
+        });
+        if full {
+            self.flush(run);
+        }
+        if self.open.is_none() {
+            let held = run.budget.take(GATHER_BYTES).ok_or_else(stopped)?;
+            let buffer = run.buffers.take(GATHER_BYTES);
+            self.open = Some(Batch { buffer, held: Some(held), chunks: Vec::new() });
+        }
+        let batch = self.open.as_mut().ok_or_else(stopped)?;
+        let start = batch.buffer.len();
+        // One byte more than expected, so that a file of that size ends with the same read.
+        let room = (size_hint + 1).min(GATHER_BYTES - start);
+        let got = read_up_to(file, &mut batch.buffer, room);
+        match got {
+            Ok(len) if len < room => {
+                if len > 0 {
+                    work.expect_chunk();
+                    let file = Arc::clone(work);
+                    batch.chunks.push(BatchChunk { start, len, file, position: 0 });
+                }
+                run.count_read(len as u64);
+                Ok(len as u64)
+            }
+            Ok(_grown) => {
+                // It grew while it was read: go on as with a large one.
+                let head = batch.buffer.split_off(start);
+                self.flush(run);
+                LargeFile::new(run, work)?.read(run, file, stat, &head)
+            }
+            Err(error) => {
+                batch.buffer.truncate(start);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// A file that is cut while it is read, in buffers of the largest chunk's size.
+struct LargeFile<'a> {
+    work: &'a Arc<FileWork>,
+    buffer: Vec<u8>,
+    held: Option<Held>,
+    position: usize,
+}
+
+impl<'a> LargeFile<'a> {
+    fn new(run: &Run, work: &'a Arc<FileWork>) -> io::Result<Self> {
+        let bytes = run.cutter.max();
+        let held = run.budget.take(bytes).ok_or_else(stopped)?;
+        Ok(Self { work, buffer: run.buffers.take(bytes), held: Some(held), position: 0 })
+    }
+
+    fn read(
+        mut self,
+        run: &Arc<Run>,
+        file: &mut File,
+        stat: &Stat,
+        head: &[u8],
+    ) -> io::Result<u64> {
+        let capacity = run.cutter.max();
+        let mut total = head.len() as u64;
+        self.buffer.extend_from_slice(head);
+        let mut extents = Extents::new(stat);
+        loop {
+            if run.cancel.is_cancelled() {
+                return Err(stopped());
+            }
+            let room = capacity - self.buffer.len();
+            let got = match extents.at(file, total)? {
+                Extent::Zeros(zeros) => {
+                    let skipped = self.skip_zero_chunks(run, zeros);
+                    total += skipped;
+                    let zeros = usize::try_from(zeros - skipped).unwrap_or(usize::MAX).min(room);
+                    self.buffer.resize(self.buffer.len() + zeros, 0);
+                    zeros
+                }
+                Extent::Data(bytes) => {
+                    let room = usize::try_from(bytes).unwrap_or(usize::MAX).min(room);
+                    let got = read_up_to(file, &mut self.buffer, room)?;
+                    run.count_read(got as u64);
+                    if got == 0 {
+                        self.send(run, true)?;
+                        return Ok(total);
+                    }
+                    got
+                }
+            };
+            total += got as u64;
+            if self.buffer.len() == capacity {
+                self.send(run, false)?;
+            }
+        }
+    }
+
+    /// At a chunk boundary inside a run of zeros, whole chunks of zeros follow: their key is known.
+    fn skip_zero_chunks(&mut self, run: &Run, zeros: u64) -> u64 {
+        let (Some(len), true) = (run.cutter.zero_run(), self.buffer.is_empty()) else { return 0 };
+        let Some(key) = run.zero_chunk.get() else { return 0 };
+        // The last one is left to the cutter: whether it ends here depends on what follows.
+        let whole = (zeros / len as u64).saturating_sub(1);
+        for _chunk in 0..whole {
+            self.settle_known(run, *key);
+        }
+        whole * len as u64
+    }
+
+    fn settle_known(&mut self, run: &Run, key: ChunkKey) {
+        self.work.expect_chunk();
+        let done = self.work.chunk_done(self.position, key);
+        debug_assert!(done.is_none(), "the reader still holds the file");
+        let _reader_still_holds_it = (run, done);
+        self.position += 1;
+    }
+
+    /// Cuts what is in the buffer, sends the chunks off and keeps the rest for the next buffer.
+    fn send(&mut self, run: &Arc<Run>, at_end: bool) -> io::Result<()> {
+        let mut chunks = Vec::new();
+        let mut start = 0;
+        while let Some(len) = run.cutter.next(&self.buffer[start..], at_end).filter(|len| *len > 0)
+        {
+            if run.is_zero_chunk(&self.buffer[start..start + len])
+                && let Some(key) = run.zero_chunk.get()
+            {
+                self.settle_known(run, *key);
+            } else {
+                self.work.expect_chunk();
+                let file = Arc::clone(self.work);
+                chunks.push(BatchChunk { start, len, file, position: self.position });
+                self.position += 1;
+            }
+            start += len;
+        }
+        if chunks.is_empty() {
+            self.buffer.drain(..start);
+            return Ok(());
+        }
+        // The full buffer is on its way before the next one is waited for: with a budget of a
+        // single buffer the worker gives this one back first.
+        let rest = self.buffer.split_off(start);
+        let buffer = std::mem::take(&mut self.buffer);
+        run.spawn_batch(Batch { buffer, held: self.held.take(), chunks });
+        if !at_end {
+            let bytes = run.cutter.max();
+            self.held = Some(run.budget.take(bytes).ok_or_else(stopped)?);
+            self.buffer = run.buffers.take(bytes);
+            self.buffer.extend_from_slice(&rest);
+        }
+        Ok(())
+    }
+}
+
+/// What the file system says of the next bytes of a file.
+enum Extent {
+    /// So many have to be read, unless the file ends before.
+    Data(u64),
+    /// So many are zero and take no room.
+    Zeros(u64),
+}
+
+/// Where a file has holes.
+struct Extents {
+    size: u64,
+    may_have_holes: bool,
+    /// Data up to here is known to be data.
+    data_until: u64,
+}
+
+impl Extents {
+    fn new(stat: &Stat) -> Self {
+        Self { size: stat.size, may_have_holes: stat.may_have_holes(), data_until: 0 }
+    }
+
+    /// What is at `position`, which is where the file is read next.
+    fn at(&mut self, file: &mut File, position: u64) -> io::Result<Extent> {
+        if !self.may_have_holes || position >= self.size {
+            return Ok(Extent::Data(u64::MAX));
+        }
+        if position < self.data_until {
+            return Ok(Extent::Data(self.data_until - position));
+        }
+        let extent = match next_data(file, position, self.size)? {
+            Some(data) if data.start <= position => {
+                self.data_until = data.end;
+                Extent::Data(data.end - position)
+            }
+            Some(data) => Extent::Zeros(data.start - position),
+            None => Extent::Zeros(self.size - position),
+        };
+        let next = match extent {
+            Extent::Data(_) => position,
+            Extent::Zeros(zeros) => position + zeros,
+        };
+        file.seek(SeekFrom::Start(next))?;
+        Ok(extent)
+    }
+}
+
+/// Appends up to `room` bytes; fewer only at the end of the file.
+fn read_up_to(file: &mut File, buffer: &mut Vec<u8>, room: usize) -> io::Result<usize> {
+    file.by_ref().take(room as u64).read_to_end(buffer)
+}
+
+fn stopped() -> io::Error {
+    io::Error::new(io::ErrorKind::Interrupted, "cancelled")
+}
+
+/// A finished file on its way to its directory.
+pub(super) type Done = Option<(Arc<DirWork>, FileDone)>;

@@ -1,0 +1,220 @@
+//! The workers of a backup: hash, claim, compress, seal, verify, pack.
+//!
+//! Invariants
+//! - A worker never waits for a source thread; it waits for the store alone, and only when the
+//!   queue of finished packs is full.
+//! - Every key handed back to a file or directory is stored by this run or known to the index.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::mpsc;
+
+use super::{
+    pack::{FinishedPack, PackSet},
+    run::Run,
+    work::{DirWork, FileWork, Finished},
+};
+use crate::{
+    budget::Held,
+    dialect::{Encoder, Scratch},
+    entropy::Entropy,
+    fault::Fault,
+    index::Claim,
+    model::{
+        chunk::{ChunkKey, Role},
+        pack::Lane,
+    },
+};
+
+/// Plaintext on its way to a worker.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) buffer: Vec<u8>,
+    pub(super) held: Option<Held>,
+    pub(super) chunks: Vec<BatchChunk>,
+}
+
+/// One chunk of a batch.
+#[derive(Debug)]
+pub(super) struct BatchChunk {
+    pub(super) start: usize,
+    pub(super) len: usize,
+    pub(super) file: Arc<FileWork>,
+    pub(super) position: usize,
+}
+
+/// The worker states, one for each thread of the pool.
+#[derive(Debug)]
+pub(super) struct Workers {
+    states: Vec<Mutex<Worker>>,
+}
+
+#[derive(Debug)]
+struct Worker {
+    encoder: Encoder,
+    entropy: Entropy,
+    scratch: Scratch,
+    packs: PackSet,
+    keys: Vec<ChunkKey>,
+    encoded: Vec<u8>,
+    finished: mpsc::Sender<FinishedPack>,
+}
+
+/// What storing one chunk did.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Added {
+    pub(super) raw_bytes: u64,
+    pub(super) stored_bytes: u64,
+}
+
+impl Workers {
+    pub(super) fn new(
+        count: usize,
+        encoder: &Encoder,
+        entropy: &Entropy,
+        packs: impl Fn() -> PackSet,
+        finished: &mpsc::Sender<FinishedPack>,
+    ) -> Result<Self, Fault> {
+        let worker = |_at| {
+            Ok(Mutex::new(Worker {
+                encoder: encoder.clone(),
+                entropy: entropy.clone(),
+                scratch: encoder.scratch()?,
+                packs: packs(),
+                keys: Vec::new(),
+                encoded: Vec::new(),
+                finished: finished.clone(),
+            }))
+        };
+        Ok(Self { states: (0..count.max(1)).map(worker).collect::<Result<_, Fault>>()? })
+    }
+
+    /// The state of the calling thread of the pool.
+    fn mine(&self) -> MutexGuard<'_, Worker> {
+        let at = rayon::current_thread_index().unwrap_or(0) % self.states.len();
+        self.states[at].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stores the chunks of a batch and tells their files.
+    pub(super) fn batch(&self, run: &Run, batch: Batch) -> Result<(), Fault> {
+        let mut worker = self.mine();
+        let worker = &mut *worker;
+        let plains = batch
+            .chunks
+            .iter()
+            .map(|chunk| (Role::File, &batch.buffer[chunk.start..chunk.start + chunk.len]));
+        worker.hash(plains.clone())?;
+        let keys = std::mem::take(&mut worker.keys);
+        for (chunk, key) in batch.chunks.iter().zip(&keys) {
+            if run.is_zero_chunk(&batch.buffer[chunk.start..chunk.start + chunk.len]) {
+                let _set_before = run.zero_chunk.set(*key);
+            }
+        }
+        let mut done = Vec::new();
+        for ((chunk, key), (_, plain)) in batch.chunks.iter().zip(&keys).zip(plains) {
+            if run.cancel.is_cancelled() {
+                return Err(Fault::Cancelled);
+            }
+            let added = worker.store(run, Role::File, *key, plain)?;
+            run.count_added(Role::File, added);
+            if let Some(file) = chunk.file.chunk_done(chunk.position, *key) {
+                done.push((Arc::clone(&chunk.file.dir), file));
+            }
+        }
+        worker.packs.close_full(Lane::Data, &worker.entropy)?;
+        worker.keys = keys;
+        run.buffers.give_back(batch.buffer);
+        drop(batch.held);
+        for (dir, file) in done {
+            let finished = run.file_done(&dir, file);
+            worker.carry_up(run, finished)?;
+        }
+        Ok(())
+    }
+
+    /// Encodes and stores a finished directory, and those above that are finished by it.
+    pub(super) fn directory(&self, run: &Run, dir: Arc<DirWork>) -> Result<(), Fault> {
+        self.mine().carry_up(run, Finished::Encode(dir))
+    }
+
+    /// Hashes what is left, joins small packs and sends the last ones off.
+    pub(super) fn finish(self) -> Result<(), Fault> {
+        let mut workers = self
+            .states
+            .into_iter()
+            .map(|state| state.into_inner().unwrap_or_else(PoisonError::into_inner));
+        let Some(mut first) = workers.next() else { return Ok(()) };
+        first.hash(std::iter::empty())?;
+        for mut worker in workers {
+            worker.hash(std::iter::empty())?;
+            first.packs.absorb(worker.packs);
+        }
+        first.packs.close_all(&first.entropy)?;
+        first.hash(std::iter::empty())
+    }
+}
+
+impl Worker {
+    /// Keys of `plains` into `self.keys`, hashed beside the bytes that packs still owe.
+    fn hash<'a>(
+        &mut self,
+        plains: impl Iterator<Item = (Role, &'a [u8])> + Clone,
+    ) -> Result<(), Fault> {
+        self.encoder.hash(plains, self.packs.unhashed(), &mut self.keys);
+        for pack in self.packs.hashed() {
+            self.finished.blocking_send(pack).map_err(|_closed| Fault::Cancelled)?;
+        }
+        Ok(())
+    }
+
+    fn store(
+        &mut self,
+        run: &Run,
+        role: Role,
+        key: ChunkKey,
+        plain: &[u8],
+    ) -> Result<Added, Fault> {
+        if run.index.claim(&key) == Claim::Known {
+            return Ok(Added::default());
+        }
+        let lane = match role {
+            Role::File => Lane::Data,
+            Role::Directory | Role::Links => Lane::Meta,
+        };
+        let Self { encoder, entropy, scratch, packs, .. } = self;
+        let nonce = entropy.bytes()?;
+        let stored_bytes = packs.pick(lane, entropy)?.append(|out| {
+            let sealed = encoder.seal(role, plain, &nonce, scratch, out)?;
+            Ok((key, sealed.raw_bytes, sealed.coding))
+        })?;
+        Ok(Added { raw_bytes: plain.len() as u64, stored_bytes: u64::from(stored_bytes) })
+    }
+
+    fn carry_up(&mut self, run: &Run, mut finished: Finished) -> Result<(), Fault> {
+        loop {
+            match finished {
+                Finished::Nothing => return Ok(()),
+                Finished::Top(key) => {
+                    run.top_done(key);
+                    return Ok(());
+                }
+                Finished::Encode(dir) => {
+                    if run.cancel.is_cancelled() {
+                        return Err(Fault::Cancelled);
+                    }
+                    let mut encoded = std::mem::take(&mut self.encoded);
+                    encoded.clear();
+                    self.encoder.write_directory(&dir.take_directory(), &mut encoded)?;
+                    self.hash(std::iter::once((Role::Directory, encoded.as_slice())))?;
+                    let key = self.keys[0];
+                    let added = self.store(run, Role::Directory, key, &encoded)?;
+                    self.packs.close_full(Lane::Meta, &self.entropy)?;
+                    self.encoded = encoded;
+                    run.count_added(Role::Directory, added);
+                    run.dir_done(&dir, key);
+                    finished = dir.stored(key);
+                }
+            }
+        }
+    }
+}

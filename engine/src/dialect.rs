@@ -1,0 +1,290 @@
+//! Height one of the seam between the two formats: bytes.
+//!
+//! Invariants
+//! - No I/O here and nothing asynchronous; called once a chunk, pack, directory or index segment.
+//! - A closed enum: other people own the formats, and a new step has to be answered for both before
+//!   it compiles. Reading is answered by [`Dialect`], writing by [`Encoder`], which exists only for
+//!   the formats this version writes.
+//!
+//! Not here: locks, sessions, order of writes (`protocol`).
+
+pub mod restic;
+
+use std::{fmt, sync::Arc};
+
+use windlass_format::{cut::Cutter, damage::Damage};
+use windlass_lanes::sha256::Sha256;
+
+use crate::{
+    backup::pack::PackedChunk,
+    entropy::Entropy,
+    fault::Fault,
+    model::{
+        chunk::{ChunkKey, Role},
+        directory::Directory,
+        pack::{Coding, Location, PackName},
+    },
+    store::Key,
+};
+
+/// How the bytes of an open repository are read.
+#[derive(Clone, Debug)]
+pub enum Dialect {
+    /// restic, versions 1 and 2.
+    Restic(Arc<restic::Codec>),
+}
+
+/// What one thread keeps between chunks: compression contexts and room to work in.
+#[derive(Debug)]
+pub enum Scratch {
+    /// For restic.
+    Restic(restic::Scratch),
+}
+
+impl Dialect {
+    /// How to write to this repository, where this version can.
+    pub fn encoder(&self) -> Result<Encoder, Fault> {
+        match self {
+            Self::Restic(codec) => Ok(Encoder::Restic(Arc::clone(codec))),
+        }
+    }
+
+    /// Room to work in for one thread.
+    pub fn scratch(&self) -> Result<Scratch, Fault> {
+        match self {
+            Self::Restic(codec) => Ok(Scratch::Restic(codec.scratch()?)),
+        }
+    }
+
+    /// The name of a pack in the store.
+    #[must_use]
+    pub fn pack_key(&self, name: &PackName) -> Key {
+        match self {
+            Self::Restic(_) => restic::pack_key(name),
+        }
+    }
+
+    /// Authenticates, decrypts and decompresses a chunk, appending its plaintext to `out`. That it
+    /// is the right one is still to be [proved](Self::prove).
+    pub fn open_chunk(
+        &self,
+        key: &ChunkKey,
+        at: &Location,
+        stored: &[u8],
+        scratch: &mut Scratch,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Damage> {
+        match (self, scratch) {
+            (Self::Restic(codec), Scratch::Restic(scratch)) => {
+                codec.open_chunk(key, at, stored, scratch, out)
+            }
+        }
+    }
+
+    /// Hashes plaintexts, several at once, and compares with their keys; the error is the place of
+    /// the first that differs.
+    pub fn prove(&self, chunks: &[(ChunkKey, &[u8])]) -> Result<(), usize> {
+        match self {
+            Self::Restic(_) => restic::prove(chunks),
+        }
+    }
+
+    /// [`open_chunk`](Self::open_chunk) and [`prove`](Self::prove) of one chunk.
+    pub fn unseal(
+        &self,
+        key: &ChunkKey,
+        at: &Location,
+        stored: &[u8],
+        scratch: &mut Scratch,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Damage> {
+        let start = out.len();
+        self.open_chunk(key, at, stored, scratch, out)?;
+        let plain = out.get(start..).unwrap_or_default();
+        self.prove(&[(*key, plain)]).map_err(|_first| Damage::BadHash { what: "chunk" })
+    }
+
+    /// Reads a directory.
+    pub fn read_directory(&self, bytes: &[u8]) -> Result<Directory, Damage> {
+        match self {
+            Self::Restic(_) => restic::read_directory(bytes),
+        }
+    }
+
+    /// Reads a list of chunks that stands for a large object: each part's key and how many lists
+    /// lie above its data.
+    pub fn read_links(&self, bytes: &[u8]) -> Result<Vec<(ChunkKey, u8)>, Damage> {
+        let _lists_are_not_of_this_format = bytes;
+        match self {
+            Self::Restic(_) => Err(Damage::Unsupported { what: "link list" }),
+        }
+    }
+}
+
+/// How the bytes of a repository are written.
+#[derive(Clone, Debug)]
+pub enum Encoder {
+    /// restic, versions 1 and 2.
+    Restic(Arc<restic::Codec>),
+}
+
+/// A sealed chunk's figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sealed {
+    /// Bytes of plaintext.
+    pub raw_bytes: u32,
+    /// How it is coded.
+    pub coding: Coding,
+}
+
+impl Encoder {
+    /// Where files are cut.
+    #[must_use]
+    pub fn cutter(&self) -> &Cutter {
+        match self {
+            Self::Restic(codec) => codec.cutter(),
+        }
+    }
+
+    /// Room to work in for one thread.
+    pub fn scratch(&self) -> Result<Scratch, Fault> {
+        match self {
+            Self::Restic(codec) => Ok(Scratch::Restic(codec.scratch()?)),
+        }
+    }
+
+    /// Keys of `plains` into `keys`, and what packs have not hashed yet beside them.
+    pub fn hash<'a, 'b>(
+        &self,
+        plains: impl Iterator<Item = (Role, &'a [u8])> + Clone,
+        packs: impl Iterator<Item = (&'b mut PackBuilder, &'b [u8])>,
+        keys: &mut Vec<ChunkKey>,
+    ) {
+        match self {
+            Self::Restic(_) => restic::hash(plains, packs, keys),
+        }
+    }
+
+    /// Compresses where it helps, seals, and proves that what was appended to `out` gives the
+    /// plaintext back.
+    pub fn seal(
+        &self,
+        role: Role,
+        plain: &[u8],
+        nonce: &[u8; 16],
+        scratch: &mut Scratch,
+        out: &mut Vec<u8>,
+    ) -> Result<Sealed, Fault> {
+        match (self, scratch) {
+            (Self::Restic(codec), Scratch::Restic(scratch)) => {
+                codec.seal(role, plain, nonce, scratch, out)
+            }
+        }
+    }
+
+    /// An empty pack.
+    #[must_use]
+    pub fn start_pack(&self) -> PackBuilder {
+        match self {
+            Self::Restic(_) => PackBuilder {
+                naming: Naming::ByHash(Box::new(Sha256::new())),
+                chunks: Vec::new(),
+                stored_bytes: 0,
+                most_chunks: restic::MOST_CHUNKS,
+            },
+        }
+    }
+
+    /// Appends to `out` what ends a pack behind its last chunk.
+    pub fn close_pack(
+        &self,
+        builder: &mut PackBuilder,
+        entropy: &Entropy,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        match self {
+            Self::Restic(codec) => codec.close_pack(&builder.chunks, entropy, out),
+        }
+    }
+
+    /// Writes a directory, byte for byte as the format wants it.
+    pub fn write_directory(&self, directory: &Directory, out: &mut Vec<u8>) -> Result<(), Fault> {
+        match self {
+            Self::Restic(_) => restic::write_directory(directory, out),
+        }
+    }
+}
+
+/// A pack while it is being filled: what is in it, and how it gets its name.
+#[derive(Debug)]
+pub struct PackBuilder {
+    naming: Naming,
+    chunks: Vec<PackedChunk>,
+    stored_bytes: u64,
+    most_chunks: usize,
+}
+
+enum Naming {
+    ByHash(Box<Sha256>),
+}
+
+impl fmt::Debug for Naming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ByHash(_) => f.write_str("ByHash"),
+        }
+    }
+}
+
+impl PackBuilder {
+    /// Records a chunk behind the last one.
+    pub(crate) fn add(&mut self, key: ChunkKey, stored_bytes: u32, raw_bytes: u32, coding: Coding) {
+        self.chunks.push(PackedChunk {
+            key,
+            offset: self.stored_bytes as u32,
+            stored_bytes,
+            raw_bytes,
+            coding,
+        });
+        self.stored_bytes += u64::from(stored_bytes);
+    }
+
+    /// Records all chunks of another pack behind the last one.
+    pub(crate) fn join(&mut self, other: Self) {
+        for chunk in other.chunks {
+            self.add(chunk.key, chunk.stored_bytes, chunk.raw_bytes, chunk.coding);
+        }
+    }
+
+    /// Bytes of chunks so far.
+    #[must_use]
+    pub fn stored_bytes(&self) -> u64 {
+        self.stored_bytes
+    }
+
+    /// Number of chunks so far.
+    #[must_use]
+    pub fn chunk_count(&self) -> usize {
+        self.chunks.len()
+    }
+
+    /// Whether the format allows no further chunk.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.chunks.len() >= self.most_chunks
+    }
+
+    fn digest(&mut self) -> Option<&mut Sha256> {
+        match &mut self.naming {
+            Naming::ByHash(digest) => Some(digest),
+        }
+    }
+
+    /// Its name and its chunks, when all its bytes were hashed.
+    pub(crate) fn finish(self) -> (PackName, Vec<PackedChunk>) {
+        let name = match self.naming {
+            Naming::ByHash(digest) => PackName::Hash(digest.finish()),
+        };
+        (name, self.chunks)
+    }
+}

@@ -1,0 +1,217 @@
+//! Height two of the seam between the two formats: order.
+//!
+//! Who may write, what is published when, what makes a backup visible. All of it asynchronous, all
+//! of it called a handful of times in an operation.
+//!
+//! Invariants
+//! - Packs before the index that names them, the index before the root: [`Stored`] packs become
+//!   [`Published`], and a root is committed only with that in hand.
+//! - Roots are listed before the index is loaded, so that every root that is seen is fully indexed.
+//! - A [`Presence`] is refreshed while it is held; if that fails for too long, the operation is
+//!   cancelled before others may think its holder dead.
+
+pub mod restic;
+
+use std::sync::Arc;
+
+use windlass_format::secret::Password;
+
+use self::restic::keys::{ListedKey, OpenError, Owner};
+use crate::{
+    backup::pack::PackInfo,
+    cancel::Cancel,
+    fault::{Class, Fault},
+    index::Index,
+    model::root::{Root, RootId},
+    store::Stored,
+};
+
+/// How an open repository is written to and read from in order.
+#[derive(Clone, Debug)]
+pub enum Protocol {
+    /// restic, versions 1 and 2.
+    Restic(Arc<restic::Protocol>),
+}
+
+/// What a holder announces to others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Reads and adds; tolerates others who do so.
+    Shared,
+    /// Deletes; tolerates nobody.
+    Exclusive,
+}
+
+/// How a holder announces itself.
+#[derive(Clone, Debug)]
+pub struct Announcement {
+    /// What it is going to do.
+    pub access: Access,
+    /// The host others will see.
+    pub hostname: String,
+    /// The user others will see.
+    pub username: String,
+    /// How long to wait for others.
+    pub patience: std::time::Duration,
+}
+
+/// Everyone sees that someone is at work here. Ends with [`release`](Self::release); a dropped one
+/// is taken back in the background.
+#[derive(Debug)]
+pub enum Presence {
+    /// restic's lock file.
+    Restic(restic::Lock),
+    /// Nothing was announced: the operation writes nothing, or was told not to.
+    Silent,
+}
+
+/// Why a presence could not be announced.
+#[derive(Debug, thiserror::Error)]
+pub enum AnnounceError {
+    /// Others are there.
+    #[error("repository is already locked {by}")]
+    Busy {
+        /// Who, since when.
+        by: String,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+impl AnnounceError {
+    /// What to do about it.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Busy { .. } => Class::Busy,
+            Self::Fault(fault) => fault.class(),
+        }
+    }
+}
+
+/// Proof that chunks can be found by everyone: their packs and the index naming them are stored.
+#[derive(Debug, Default)]
+#[must_use = "a root is committed with it"]
+pub struct Published {
+    packs: u64,
+}
+
+impl Published {
+    fn of(packs: usize) -> Self {
+        Self { packs: packs as u64 }
+    }
+
+    /// Both together.
+    pub fn join(&mut self, other: Self) {
+        self.packs += other.packs;
+    }
+
+    /// How many packs.
+    #[must_use]
+    pub fn packs(&self) -> u64 {
+        self.packs
+    }
+}
+
+/// A root that was listed, or why it cannot be read.
+pub type ListedRoot = (RootId, Result<Root, Fault>);
+
+impl Protocol {
+    /// Tells others that someone is at work, and waits for those who do not tolerate it.
+    pub async fn announce(
+        &self,
+        announcement: &Announcement,
+        cancel: &Cancel,
+    ) -> Result<Presence, AnnounceError> {
+        match self {
+            Self::Restic(protocol) => {
+                Ok(Presence::Restic(protocol.lock(announcement, cancel).await?))
+            }
+        }
+    }
+
+    /// Every root, unreadable ones included, oldest first.
+    pub async fn list_roots(&self) -> Result<Vec<ListedRoot>, Fault> {
+        match self {
+            Self::Restic(protocol) => protocol.list_roots().await,
+        }
+    }
+
+    /// The passwords that open the repository, oldest first.
+    pub async fn list_keys(&self) -> Result<Vec<ListedKey>, OpenError> {
+        match self {
+            Self::Restic(protocol) => protocol.list_keys().await,
+        }
+    }
+
+    /// Adds a password.
+    pub async fn add_key(
+        &self,
+        password: &Password,
+        owner: &Owner,
+        pool: &Arc<rayon::ThreadPool>,
+    ) -> Result<String, OpenError> {
+        match self {
+            Self::Restic(protocol) => protocol.add_key(password, owner, pool).await,
+        }
+    }
+
+    /// Removes the one password whose key's name begins with `prefix`; never the one in use.
+    pub async fn remove_key(&self, prefix: &str, in_use: &str) -> Result<String, OpenError> {
+        match self {
+            Self::Restic(protocol) => protocol.remove_key(prefix, in_use).await,
+        }
+    }
+
+    /// Reads everything into `index`.
+    pub async fn load_index(&self, index: &Arc<Index>) -> Result<(), Fault> {
+        match self {
+            Self::Restic(protocol) => protocol.load_index(index).await,
+        }
+    }
+
+    /// Makes stored packs findable.
+    pub async fn publish(
+        &self,
+        presence: &Presence,
+        packs: Vec<Stored<PackInfo>>,
+    ) -> Result<Published, Fault> {
+        presence.check()?;
+        match self {
+            Self::Restic(protocol) => protocol.publish(packs).await,
+        }
+    }
+
+    /// Makes a backup visible.
+    pub async fn commit_root(
+        &self,
+        presence: &Presence,
+        published: Published,
+        root: &Root,
+    ) -> Result<RootId, Fault> {
+        presence.check()?;
+        let _everything_is_findable = published;
+        match self {
+            Self::Restic(protocol) => protocol.commit_root(root).await,
+        }
+    }
+}
+
+impl Presence {
+    /// Fails where the presence was lost, so that nothing is written after that.
+    pub fn check(&self) -> Result<(), Fault> {
+        match self {
+            Self::Restic(lock) => lock.check(),
+            Self::Silent => Err(Fault::Bug("writing without having announced it")),
+        }
+    }
+
+    /// Takes it back.
+    pub async fn release(self) -> Result<(), Fault> {
+        match self {
+            Self::Restic(lock) => lock.release().await,
+            Self::Silent => Ok(()),
+        }
+    }
+}

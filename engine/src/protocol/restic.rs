@@ -1,0 +1,352 @@
+//! restic's order of reads and writes.
+//!
+//! Invariants
+//! - Every object outside packs is named by the hash of its stored bytes; what is read is checked
+//!   against its name before it is opened.
+//! - An index is written only of packs that are stored; a snapshot only after its index.
+//!
+//! Not here: forgetting and pruning.
+
+pub mod keys;
+mod lock;
+mod open;
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use tokio::task::JoinSet;
+use windlass_format::{
+    damage::Damage,
+    restic::{
+        SnapshotId,
+        compress::{Compressor, Decompressor, Level},
+        envelope,
+        index::{self, IndexPack},
+        path::{FileKind, FileName},
+        snapshot::{self, Snapshot},
+        unpacked,
+    },
+    secret::Password,
+};
+
+use super::{AnnounceError, Announcement, ListedRoot, Published};
+use crate::{
+    backup::pack::{PackInfo, PackedChunk},
+    cancel::Cancel,
+    clock::Clock,
+    dialect::restic::{self as dialect, Codec},
+    entropy::Entropy,
+    fault::Fault,
+    index::Index,
+    model::{
+        pack::{Location, PackName},
+        root::{Root, RootId, Summary},
+    },
+    store::{Existing, Key, Range, Store, Stored},
+};
+pub use lock::Lock;
+pub use open::{InitOptions, OpenOptions, Opened, config_key, init, layout, open};
+
+/// Index files and roots read at once.
+const READ_AHEAD: usize = 8;
+
+/// An open repository's order of reads and writes.
+#[derive(Debug)]
+pub struct Protocol {
+    pub(super) store: Store,
+    pub(super) codec: Arc<Codec>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) entropy: Entropy,
+}
+
+impl Protocol {
+    /// The order for a repository that was opened.
+    #[must_use]
+    pub fn new(store: Store, codec: Arc<Codec>, clock: Arc<dyn Clock>, entropy: Entropy) -> Self {
+        Self { store, codec, clock, entropy }
+    }
+
+    pub(super) async fn lock(
+        &self,
+        announcement: &Announcement,
+        cancel: &Cancel,
+    ) -> Result<Lock, AnnounceError> {
+        Lock::take(self, announcement, cancel).await
+    }
+
+    pub(super) async fn list_roots(&self) -> Result<Vec<ListedRoot>, Fault> {
+        let mut roots = Vec::new();
+        self.read_all(FileKind::Snapshot, |name, json| {
+            let id = RootId::new(
+                name.id().map(|id| windlass_format::id::to_hex(id)).unwrap_or_default(),
+            );
+            let root = json.and_then(|json| {
+                let snapshot = Snapshot::decode(&json)
+                    .map_err(|damage| Fault::damaged(format!("snapshot {id}"), damage))?;
+                Ok(root_of(snapshot))
+            });
+            roots.push((id, root));
+        })
+        .await?;
+        roots.sort_by_key(|(id, root)| {
+            (root.as_ref().ok().map(|root| root.time.instant()), id.clone())
+        });
+        Ok(roots)
+    }
+
+    pub(super) async fn list_keys(&self) -> Result<Vec<keys::ListedKey>, keys::OpenError> {
+        keys::list(&self.store).await
+    }
+
+    pub(super) async fn add_key(
+        &self,
+        password: &Password,
+        owner: &keys::Owner,
+        pool: &Arc<rayon::ThreadPool>,
+    ) -> Result<String, keys::OpenError> {
+        let key = self.codec.key();
+        let name = keys::add(&self.store, password, key, owner, pool, &self.entropy).await?;
+        Ok(name.to_hex())
+    }
+
+    pub(super) async fn remove_key(
+        &self,
+        prefix: &str,
+        in_use: &str,
+    ) -> Result<String, keys::OpenError> {
+        Ok(keys::remove(&self.store, prefix, in_use).await?.to_hex())
+    }
+
+    pub(super) async fn load_index(&self, index: &Arc<Index>) -> Result<(), Fault> {
+        let mut first_fault = None;
+        self.read_all(FileKind::Index, |name, json| {
+            let loaded = json.and_then(|json| {
+                read_index(&json, index).map_err(|damage| Fault::damaged(name.to_string(), damage))
+            });
+            if let Err(fault) = loaded {
+                first_fault.get_or_insert(fault);
+            }
+        })
+        .await?;
+        first_fault.map_or(Ok(()), Err)
+    }
+
+    pub(super) async fn publish(&self, packs: Vec<Stored<PackInfo>>) -> Result<Published, Fault> {
+        let count = packs.len();
+        let mut segment = Vec::new();
+        let mut blobs = 0;
+        let mut packs = packs.into_iter().peekable();
+        while let Some(pack) = packs.next() {
+            let pack = index_pack(pack.into_inner())?;
+            blobs += pack.blobs.len();
+            segment.push(pack);
+            if blobs >= index::FULL || packs.peek().is_none() {
+                self.put(FileKind::Index, &index::encode(&segment)).await?.into_inner();
+                segment.clear();
+                blobs = 0;
+            }
+        }
+        Ok(Published::of(count))
+    }
+
+    pub(super) async fn commit_root(&self, root: &Root) -> Result<RootId, Fault> {
+        let json = snapshot_of(root)?.encode();
+        let stored = self.put(FileKind::Snapshot, &json).await?;
+        Ok(RootId::new(windlass_format::id::to_hex(&stored.into_inner())))
+    }
+
+    /// Seals a document and stores it under its hash.
+    pub(super) async fn put(&self, kind: FileKind, json: &[u8]) -> Result<Stored<[u8; 32]>, Fault> {
+        let what = kind.directory();
+        let damaged = |damage| Fault::damaged(format!("a new object in {what}"), damage);
+        let mut packed = Vec::new();
+        let mut sealed = Vec::new();
+        {
+            let mut compressor = Compressor::new(Level::Auto).map_err(damaged)?;
+            unpacked::encode(self.codec.version(), &mut compressor, json, &mut packed)
+                .map_err(damaged)?;
+            let nonce = self.entropy.bytes()?;
+            envelope::seal(self.codec.key(), &nonce, &packed, &mut sealed);
+            // Read back before it is stored, as every chunk is.
+            let mut decompressor = Decompressor::new().map_err(damaged)?;
+            let (mut opened, mut plain) = (Vec::new(), Vec::new());
+            let read_back = envelope::open(self.codec.key(), what, &sealed, &mut opened)
+                .and_then(|()| unpacked::decode(&mut decompressor, what, &opened, &mut plain));
+            if read_back.is_err() || plain != json {
+                return Err(Fault::VerifyFailed { what: format!("an object for {what}") });
+            }
+        }
+        let id: [u8; 32] = Sha256::digest(&sealed).into();
+        let key = key_of(FileName::new(kind, id));
+        Ok(self.store.put(&key, &sealed, Existing::Keep, id).await?)
+    }
+
+    /// Reads all documents of a kind, several at once, and hands each on with its plaintext.
+    async fn read_all(
+        &self,
+        kind: FileKind,
+        mut each: impl FnMut(FileName, Result<Vec<u8>, Fault>),
+    ) -> Result<(), Fault> {
+        let mut names = Vec::new();
+        self.store
+            .list(kind.directory(), &mut |row| names.extend(FileName::parse(row.key.as_str())))
+            .await?;
+        names.sort_unstable();
+        let mut reads = JoinSet::new();
+        let mut names = names.into_iter();
+        loop {
+            while reads.len() < READ_AHEAD
+                && let Some(name) = names.next()
+            {
+                let (store, codec) = (self.store.clone(), Arc::clone(&self.codec));
+                reads.spawn(async move { (name, read_document(&store, &codec, name).await) });
+            }
+            let Some(read) = reads.join_next().await else { return Ok(()) };
+            let (name, json) = read.map_err(|_panic| Fault::Bug("reading an object panicked"))?;
+            match json {
+                // Gone between listing and reading: another client removed it.
+                Err(Fault::Store(error)) if error.failure == crate::store::Failure::NotFound => {}
+                json => each(name, json),
+            }
+        }
+    }
+}
+
+/// The plaintext of a sealed object outside packs, proved to be what its name says.
+pub(super) async fn read_document(
+    store: &Store,
+    codec: &Codec,
+    name: FileName,
+) -> Result<Vec<u8>, Fault> {
+    let sealed = store.read(&key_of(name), Range::All).await?;
+    let what = name.kind().directory();
+    let damaged = |damage| Fault::damaged(name.to_string(), damage);
+    if let Some(id) = name.id()
+        && *id != <[u8; 32]>::from(Sha256::digest(&sealed))
+    {
+        return Err(damaged(Damage::BadHash { what }));
+    }
+    let mut opened = Vec::new();
+    envelope::open(codec.key(), what, &sealed, &mut opened).map_err(damaged)?;
+    let mut decompressor = Decompressor::new().map_err(damaged)?;
+    let mut json = Vec::new();
+    unpacked::decode(&mut decompressor, what, &opened, &mut json).map_err(damaged)?;
+    Ok(json)
+}
+
+/// The key of a file in the store.
+pub(super) fn key_of(name: FileName) -> Key {
+    Key::new(name.to_string())
+}
+
+fn read_index(json: &[u8], index: &Index) -> Result<(), Damage> {
+    let packs = index::decode(json)?;
+    index.reserve(packs.iter().map(|pack| pack.blobs.len()).sum());
+    for pack in packs {
+        let chunks: Option<Vec<PackedChunk>> = pack.blobs.iter().map(dialect::chunk_of).collect();
+        let chunks = chunks.ok_or(Damage::Invalid { what: "length of a blob in an index" })?;
+        let ends = chunks.iter().map(|c| u64::from(c.offset) + u64::from(c.stored_bytes));
+        let number = index.add_pack(PackName::Hash(pack.id.0), ends.max().unwrap_or(0));
+        for chunk in chunks {
+            let location = Location {
+                pack: number,
+                offset: chunk.offset,
+                stored_bytes: chunk.stored_bytes,
+                raw_bytes: chunk.raw_bytes,
+                coding: chunk.coding,
+            };
+            index.insert(chunk.key, location);
+        }
+    }
+    Ok(())
+}
+
+fn index_pack(info: PackInfo) -> Result<IndexPack, Fault> {
+    let PackName::Hash(id) = info.name else {
+        return Err(Fault::Bug("a pack of this format is named by its hash"));
+    };
+    Ok(IndexPack {
+        id: windlass_format::restic::PackId(id),
+        blobs: info.chunks.iter().map(dialect::pack_entry).collect(),
+        to_delete: false,
+        time: None,
+        size: None,
+    })
+}
+
+fn root_of(snapshot: Snapshot) -> Root {
+    let id = |id: SnapshotId| RootId::new(id.to_hex());
+    Root {
+        time: snapshot.time,
+        parent: snapshot.parent.map(id),
+        tree: dialect::tree_key(snapshot.tree),
+        paths: snapshot.paths,
+        hostname: snapshot.hostname,
+        username: snapshot.username,
+        uid: snapshot.uid,
+        gid: snapshot.gid,
+        excludes: snapshot.excludes,
+        tags: snapshot.tags,
+        original: snapshot.original.map(id),
+        description: String::new(),
+        program: snapshot.program_version,
+        summary: snapshot.summary.map(|summary| Summary {
+            started: Some(summary.backup_start),
+            ended: Some(summary.backup_end),
+            files_new: summary.files_new,
+            files_changed: summary.files_changed,
+            files_unmodified: summary.files_unmodified,
+            dirs_new: summary.dirs_new,
+            dirs_changed: summary.dirs_changed,
+            dirs_unmodified: summary.dirs_unmodified,
+            data_chunks: summary.data_blobs,
+            meta_chunks: summary.tree_blobs,
+            added_bytes: summary.data_added,
+            added_stored_bytes: summary.data_added_packed,
+            total_files: summary.total_files_processed,
+            total_bytes: summary.total_bytes_processed,
+        }),
+    }
+}
+
+fn snapshot_of(root: &Root) -> Result<Snapshot, Fault> {
+    let id = |id: &RootId| {
+        SnapshotId::from_hex(id.as_str().as_bytes())
+            .ok_or(Fault::Bug("a root of this format is named by a hash"))
+    };
+    let mut paths = root.paths.clone();
+    paths.sort_unstable();
+    let mut tags = root.tags.clone();
+    tags.sort_unstable();
+    Ok(Snapshot {
+        parent: root.parent.as_ref().map(id).transpose()?,
+        paths,
+        hostname: root.hostname.clone(),
+        username: root.username.clone(),
+        uid: root.uid,
+        gid: root.gid,
+        excludes: root.excludes.clone(),
+        tags,
+        original: root.original.as_ref().map(id).transpose()?,
+        program_version: root.program.clone(),
+        summary: root.summary.map(|summary| snapshot::Summary {
+            files_new: summary.files_new,
+            files_changed: summary.files_changed,
+            files_unmodified: summary.files_unmodified,
+            dirs_new: summary.dirs_new,
+            dirs_changed: summary.dirs_changed,
+            dirs_unmodified: summary.dirs_unmodified,
+            data_blobs: summary.data_chunks,
+            tree_blobs: summary.meta_chunks,
+            data_added: summary.added_bytes,
+            data_added_packed: summary.added_stored_bytes,
+            total_files_processed: summary.total_files,
+            total_bytes_processed: summary.total_bytes,
+            ..snapshot::Summary::new(
+                summary.started.unwrap_or(root.time),
+                summary.ended.unwrap_or(root.time),
+            )
+        }),
+        ..Snapshot::new(root.time, windlass_format::restic::BlobId(*root.tree.padded()))
+    })
+}

@@ -1,0 +1,258 @@
+//! Passwords: which key file opens a repository, adding and removing them.
+//!
+//! Invariants
+//! - The hinted key is tried first, then at most [`MOST_KEYS`] in the order of the listing; a key
+//!   that does not open is passed over, one that cannot be read is an error.
+//! - The derivation runs on the worker pool, its lanes side by side, never on the runtime.
+//! - The key in use is never removed.
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use windlass_format::{
+    damage::Damage,
+    restic::{
+        KeyId,
+        envelope::MasterKey,
+        key::{self, KdfParams, KeyFile},
+        path::{FileKind, FileName},
+    },
+    secret::Password,
+    time::Timestamp,
+};
+
+use super::key_of;
+use crate::{
+    entropy::Entropy,
+    fault::{Class, Fault},
+    store::{Existing, Range, Store},
+};
+
+/// Keys that are tried before giving up, as restic's.
+const MOST_KEYS: usize = 20;
+
+/// The cost of a new key: what restic's calibration arrives at on a machine of these years, half
+/// a second of one core and 32 MiB a lane.
+const NEW_KEY_COST: (u64, u32, u32) = (1 << 15, 8, 6);
+
+/// The name of a key file.
+pub type KeyName = KeyId;
+
+/// Who a key belongs to.
+#[derive(Clone, Debug)]
+pub struct Owner {
+    /// A user name.
+    pub username: String,
+    /// A host name.
+    pub hostname: String,
+    /// When the key was made.
+    pub created: Timestamp,
+}
+
+/// Why a repository could not be opened or created.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The store says there is none.
+    #[error("repository does not exist: unable to open config file at {location}")]
+    NoRepository {
+        /// Where.
+        location: String,
+    },
+    /// None of its keys opens with this password.
+    #[error("wrong password or no key found for the repository at {location}")]
+    WrongPassword {
+        /// Where.
+        location: String,
+    },
+    /// More keys than are tried, and no hint.
+    #[error(
+        "the repository has more than {MOST_KEYS} keys and none of the first ones opens: name the key with --key-hint"
+    )]
+    TooManyKeys,
+    /// Something is there already.
+    #[error("{what} at {location} already: not creating a repository over it")]
+    Exists {
+        /// Where.
+        location: String,
+        /// What.
+        what: &'static str,
+    },
+    /// The key that opened the repository was to be removed.
+    #[error("the key in use cannot be removed")]
+    KeyInUse,
+    /// No key has a name that begins so.
+    #[error("no key begins with {prefix}, or more than one does")]
+    NoSuchKey {
+        /// The beginning.
+        prefix: String,
+    },
+    /// Anything else.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+impl OpenError {
+    /// What to do about it.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match self {
+            Self::NoRepository { .. } => Class::NoRepository,
+            Self::WrongPassword { .. } | Self::TooManyKeys => Class::WrongPassword,
+            Self::Exists { .. } | Self::KeyInUse | Self::NoSuchKey { .. } => Class::WrongInput,
+            Self::Fault(fault) => fault.class(),
+        }
+    }
+
+    /// What a person can do next.
+    #[must_use]
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::NoRepository { .. } => "look at the location, or create one with `init`",
+            Self::WrongPassword { .. } => "look at the password, its file or its command",
+            Self::TooManyKeys => "name the key with --key-hint",
+            Self::Exists { .. } => "use the repository that is there, or another location",
+            Self::KeyInUse => "open the repository with another password first",
+            Self::NoSuchKey { .. } => "`key list` shows the names of all keys",
+            Self::Fault(fault) => fault.advice(),
+        }
+    }
+}
+
+/// A key as it is listed.
+#[derive(Clone, Debug)]
+pub struct ListedKey {
+    /// Its name.
+    pub name: String,
+    /// Whom it belongs to.
+    pub owner: Owner,
+}
+
+/// Finds the key file that opens with `password`.
+pub(super) async fn unlock(
+    store: &Store,
+    password: &Password,
+    hint: Option<&str>,
+    pool: &Arc<rayon::ThreadPool>,
+) -> Result<(KeyName, MasterKey), OpenError> {
+    let mut names = names(store).await?;
+    if let Some(hint) = hint {
+        names.sort_by_key(|name| !name.to_hex().starts_with(hint));
+    }
+    let many = names.len() > MOST_KEYS;
+    for name in names.into_iter().take(MOST_KEYS) {
+        let file = read(store, name).await?;
+        match open(file, password, pool).await {
+            Ok(master) => return Ok((name, master)),
+            Err(Damage::BadTag { .. }) => {}
+            Err(damage) => return Err(Fault::damaged(format!("key {name}"), damage).into()),
+        }
+    }
+    let location = store.location();
+    Err(if many { OpenError::TooManyKeys } else { OpenError::WrongPassword { location } })
+}
+
+/// Stores a key file that opens `master` with `password`.
+pub(super) async fn add(
+    store: &Store,
+    password: &Password,
+    master: &MasterKey,
+    owner: &Owner,
+    pool: &Arc<rayon::ThreadPool>,
+    entropy: &Entropy,
+) -> Result<KeyName, OpenError> {
+    let (n, r, p) = NEW_KEY_COST;
+    let kdf = KdfParams { n, r, p, salt: entropy.bytes().map_err(Fault::from)? };
+    let derived = derive(kdf, password, pool).await.map_err(new_key_damaged)?;
+    let nonce = entropy.bytes().map_err(Fault::from)?;
+    let Owner { username, hostname, created } = owner.clone();
+    let file = KeyFile::seal(created, username, hostname, kdf, &derived, master, &nonce)
+        .map_err(new_key_damaged)?;
+    let json = file.encode();
+    let read_back = KeyFile::decode(&json).and_then(|file| file.unlock(&derived));
+    if read_back.map(|key| key.to_json()).ok().as_deref() != Some(&*master.to_json()) {
+        return Err(Fault::VerifyFailed { what: "a new key".into() }.into());
+    }
+    let name = KeyId(Sha256::digest(&json).into());
+    let stored = store
+        .put(&key_of(FileName::Key(name)), &json, Existing::Keep, name)
+        .await
+        .map_err(Fault::from)?;
+    Ok(stored.into_inner())
+}
+
+/// The keys of a repository, oldest first.
+pub(super) async fn list(store: &Store) -> Result<Vec<ListedKey>, OpenError> {
+    let mut keys = Vec::new();
+    for name in names(store).await? {
+        let file = read(store, name).await?;
+        let owner =
+            Owner { username: file.username, hostname: file.hostname, created: file.created };
+        keys.push(ListedKey { name: name.to_hex(), owner });
+    }
+    keys.sort_by_key(|key| key.owner.created.instant());
+    Ok(keys)
+}
+
+/// Removes the one key whose name begins with `prefix`.
+pub(super) async fn remove(
+    store: &Store,
+    prefix: &str,
+    in_use: &str,
+) -> Result<KeyName, OpenError> {
+    let mut matching = names(store).await?;
+    matching.retain(|name| name.to_hex().starts_with(prefix));
+    match matching.as_slice() {
+        [name] if name.to_hex() == in_use => Err(OpenError::KeyInUse),
+        [name] => {
+            store.delete(&key_of(FileName::Key(*name))).await.map_err(Fault::from)?;
+            Ok(*name)
+        }
+        _ => Err(OpenError::NoSuchKey { prefix: prefix.into() }),
+    }
+}
+
+async fn names(store: &Store) -> Result<Vec<KeyName>, OpenError> {
+    let mut names = Vec::new();
+    let mut collect = |row: crate::store::Listed| {
+        if let Some(FileName::Key(name)) = FileName::parse(row.key.as_str()) {
+            names.push(name);
+        }
+    };
+    store.list(FileKind::Key.directory(), &mut collect).await.map_err(Fault::from)?;
+    names.sort_unstable();
+    Ok(names)
+}
+
+async fn read(store: &Store, name: KeyName) -> Result<KeyFile, OpenError> {
+    let json = store.read(&key_of(FileName::Key(name)), Range::All).await.map_err(Fault::from)?;
+    let damaged = |damage| Fault::damaged(format!("key {name}"), damage);
+    if name.0 != <[u8; 32]>::from(Sha256::digest(&json)) {
+        return Err(damaged(Damage::BadHash { what: "key file" }).into());
+    }
+    Ok(KeyFile::decode(&json).map_err(damaged)?)
+}
+
+async fn open(
+    file: KeyFile,
+    password: &Password,
+    pool: &Arc<rayon::ThreadPool>,
+) -> Result<MasterKey, Damage> {
+    let derived = derive(file.kdf, password, pool).await?;
+    file.unlock(&derived)
+}
+
+/// Runs the derivation on the worker pool.
+async fn derive(
+    kdf: KdfParams,
+    password: &Password,
+    pool: &Arc<rayon::ThreadPool>,
+) -> Result<windlass_format::secret::Secret<64>, Damage> {
+    let (password, pool) = (password.clone(), Arc::clone(pool));
+    let derived =
+        tokio::task::spawn_blocking(move || pool.install(|| key::derive(&kdf, &password)));
+    derived.await.unwrap_or(Err(Damage::Invalid { what: "key derivation that panicked" }))
+}
+
+fn new_key_damaged(damage: Damage) -> OpenError {
+    Fault::damaged("a new key", damage).into()
+}

@@ -1,0 +1,213 @@
+//! Finding, creating and opening a restic repository.
+//!
+//! Invariants
+//! - A repository is created only where no config, key or snapshot is; a store that cannot tell is
+//!   an error, never "nothing there".
+//! - The config is written last: what lacks one is no repository.
+
+use std::{num::NonZeroUsize, sync::Arc};
+
+use windlass_format::{
+    cut::{
+        Cutter,
+        fastcdc::{self, FastCdcParams},
+        rabin::Polynomial,
+    },
+    damage::Damage,
+    restic::{
+        RepositoryId,
+        compress::Level,
+        config::{Chunker, Config, RusticChunker, Version},
+        envelope::{self, MasterKey},
+        path::{FileKind, FileName},
+    },
+    secret::Password,
+};
+
+use super::{Protocol, key_of, keys};
+use crate::{
+    clock::Clock,
+    dialect::restic::Codec,
+    entropy::Entropy,
+    fault::Fault,
+    store::{Existing, Key, Range, Store, layout::Layout},
+};
+
+/// How a repository is opened.
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    /// How much work compression may be.
+    pub level: Level,
+    /// Whether every new chunk is read back before it is stored.
+    pub verify: bool,
+    /// The key to try first: the start of its name.
+    pub key_hint: Option<String>,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self { level: Level::Auto, verify: true, key_hint: None }
+    }
+}
+
+/// How a repository is created.
+#[derive(Clone, Debug)]
+pub struct InitOptions {
+    /// The format's version.
+    pub version: Version,
+    /// The polynomial of another repository, to share chunks with copies from there.
+    pub polynomial: Option<Polynomial>,
+    /// Cut with FastCDC instead of restic's chunker. restic reads such a repository and cuts what
+    /// it adds its own way, so that nothing is shared between its chunks and ours.
+    pub fast_cdc: bool,
+    /// The user and host noted with the first key.
+    pub username: String,
+    /// See `username`.
+    pub hostname: String,
+}
+
+/// An open repository's parts.
+#[derive(Debug)]
+pub struct Opened {
+    /// What the config says.
+    pub config: Config,
+    /// The key that opened it.
+    pub key: keys::KeyName,
+    /// Bytes.
+    pub codec: Arc<Codec>,
+    /// Order.
+    pub protocol: Arc<Protocol>,
+}
+
+/// Where objects lie in a directory.
+#[must_use]
+pub fn layout() -> Layout {
+    let mut dirs: Vec<String> =
+        ["data", "index", "keys", "locks", "snapshots"].map(String::from).into();
+    dirs.extend((0..=255_u8).map(|byte| format!("data/{byte:02x}")));
+    Layout::Sharded { dirs }
+}
+
+/// The object whose presence makes a location a repository of this format.
+#[must_use]
+pub fn config_key() -> Key {
+    key_of(FileName::Config)
+}
+
+/// Opens the repository in `store`.
+pub async fn open(
+    store: &Store,
+    password: &Password,
+    options: &OpenOptions,
+    pool: &Arc<rayon::ThreadPool>,
+    clock: Arc<dyn Clock>,
+    entropy: Entropy,
+) -> Result<Opened, keys::OpenError> {
+    let sealed = store.read(&config_key(), Range::All).await.map_err(Fault::from)?;
+    let (key, master) = keys::unlock(store, password, options.key_hint.as_deref(), pool).await?;
+    let config = read_config(&master, &sealed)?;
+    let cutter = cutter_of(&config)?;
+    let codec = Arc::new(Codec::new(master, config.version, options.level, cutter, options.verify));
+    let protocol = Arc::new(Protocol::new(store.clone(), Arc::clone(&codec), clock, entropy));
+    Ok(Opened { config, key, codec, protocol })
+}
+
+/// Creates a repository in `store`, which holds none.
+pub async fn init(
+    store: &Store,
+    password: &Password,
+    options: &InitOptions,
+    pool: &Arc<rayon::ThreadPool>,
+    clock: Arc<dyn Clock>,
+    entropy: Entropy,
+) -> Result<RepositoryId, keys::OpenError> {
+    store.create().await.map_err(Fault::from)?;
+    let in_the_way = |what| keys::OpenError::Exists { location: store.location(), what };
+    if store.exists(&config_key()).await.map_err(Fault::from)? {
+        return Err(in_the_way("a config"));
+    }
+    for (kind, what) in [(FileKind::Key, "keys"), (FileKind::Snapshot, "snapshots")] {
+        if !store.listing(kind.directory()).await.map_err(Fault::from)?.is_empty() {
+            return Err(in_the_way(what));
+        }
+    }
+    let random = entropy.bytes().map_err(Fault::from)?;
+    let master = MasterKey::generate(&random);
+    let polynomial = match options.polynomial {
+        Some(polynomial) => polynomial,
+        None => random_polynomial(&entropy)?,
+    };
+    let id = RepositoryId(entropy.bytes().map_err(Fault::from)?);
+    let mut config = Config { version: options.version, id, polynomial, extra: Vec::new() };
+    if options.fast_cdc {
+        let params = FastCdcParams::default();
+        config.set_chunker(Some(&Chunker {
+            name: fastcdc::NAME.into(),
+            min: params.min() as u64,
+            avg: params.average() as u64,
+            max: params.max() as u64,
+        }));
+    }
+    let owner = keys::Owner {
+        username: options.username.clone(),
+        hostname: options.hostname.clone(),
+        created: clock.now(),
+    };
+    keys::add(store, password, &master, &owner, pool, &entropy).await?;
+    let mut sealed = Vec::new();
+    let nonce = entropy.bytes().map_err(Fault::from)?;
+    envelope::seal(&master, &nonce, &config.encode(), &mut sealed);
+    if read_config(&master, &sealed)? != config {
+        return Err(Fault::VerifyFailed { what: "the config".into() }.into());
+    }
+    let stored =
+        store.put(&config_key(), &sealed, Existing::Keep, id).await.map_err(Fault::from)?;
+    Ok(stored.into_inner())
+}
+
+fn random_polynomial(entropy: &Entropy) -> Result<Polynomial, Fault> {
+    let mut failure = None;
+    let polynomial = Polynomial::random(|| {
+        entropy.bytes().map(u64::from_le_bytes).unwrap_or_else(|error| {
+            failure.get_or_insert(error);
+            // Any irreducible one ends the search; the failure is what the caller gets.
+            0x3D_A335_8B4D_C173
+        })
+    });
+    failure.map_or(Ok(polynomial), |error| Err(error.into()))
+}
+
+fn read_config(master: &MasterKey, sealed: &[u8]) -> Result<Config, Fault> {
+    let damaged = |damage| Fault::damaged("config", damage);
+    let mut json = Vec::new();
+    envelope::open(master, "config", sealed, &mut json).map_err(damaged)?;
+    Config::decode(&json).map_err(damaged)
+}
+
+/// How this repository cuts files: restic's way, ours or rustic's.
+fn cutter_of(config: &Config) -> Result<Cutter, Fault> {
+    let damaged = |damage| Fault::damaged("config", damage);
+    let limit = |value: u64| {
+        usize::try_from(value)
+            .ok()
+            .filter(|bytes| *bytes <= 64 << 20)
+            .ok_or_else(|| damaged(Damage::OverLimit { what: "chunk size", max: 64 << 20 }))
+    };
+    if let Some(chunker) = config.chunker().map_err(damaged)? {
+        if chunker.name != fastcdc::NAME {
+            return Err(Fault::Unsupported { what: format!("chunker {}", chunker.name) });
+        }
+        let (min, average, max) = (limit(chunker.min)?, limit(chunker.avg)?, limit(chunker.max)?);
+        let params = FastCdcParams::new(min, average, max).map_err(damaged)?;
+        return Ok(Cutter::fast_cdc(params));
+    }
+    match config.rustic_chunker().map_err(damaged)? {
+        Some(RusticChunker::FixedSize) => {
+            let size = config.rustic_number("chunk_size").map_err(damaged)?.unwrap_or(1 << 20);
+            let empty = || damaged(Damage::Invalid { what: "chunk size of zero" });
+            Ok(Cutter::Fixed(NonZeroUsize::new(limit(size)?).ok_or_else(empty)?))
+        }
+        // Other sizes only cost deduplication between the tools, never data.
+        Some(RusticChunker::Rabin) | None => Ok(Cutter::rabin(config.polynomial)),
+    }
+}

@@ -1,0 +1,203 @@
+//! Chunks back out of a repository, one at a time, with metadata read in spans.
+//!
+//! Invariants
+//! - What comes out is proved: its hash is its key.
+//! - A chunk that cannot be read in one place is looked for in every other place it is known at.
+//! - Neighbours of a metadata chunk are read with it and kept for a while, bounded in bytes: a walk
+//!   over a tree reads each part of a metadata pack about once, whatever the latency of the store.
+//!
+//! For threads that may block; not for tasks of the runtime. Bulk reading of data is `restore`'s.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+
+use crate::{
+    dialect::{Dialect, Scratch},
+    fault::Fault,
+    index::Index,
+    model::{
+        chunk::ChunkKey,
+        directory::Directory,
+        object::Content,
+        pack::{Location, PackNumber},
+    },
+    store::{Range, Store},
+};
+
+/// Bytes read at once around a metadata chunk, local and remote.
+const SPAN_BYTES: u64 = 1 << 20;
+
+/// Spans kept.
+const SPANS: usize = 8;
+
+/// Levels of link lists that are followed.
+const MOST_LEVELS: u8 = 16;
+
+/// Reads chunks of one repository. Clones share what they keep.
+#[derive(Clone, Debug)]
+pub struct Reader(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    store: Store,
+    dialect: Dialect,
+    index: Arc<Index>,
+    runtime: Handle,
+    spans: Mutex<VecDeque<Span>>,
+    idle: Mutex<Vec<Scratch>>,
+}
+
+/// A stretch of a pack.
+#[derive(Clone, Debug)]
+struct Span {
+    pack: PackNumber,
+    start: u64,
+    bytes: Bytes,
+}
+
+impl Span {
+    fn slice(&self, at: &Location) -> Option<Bytes> {
+        let start = u64::from(at.offset).checked_sub(self.start)? as usize;
+        let end = start.checked_add(at.stored_bytes as usize)?;
+        (self.pack == at.pack && end <= self.bytes.len()).then(|| self.bytes.slice(start..end))
+    }
+}
+
+impl Reader {
+    /// A reader of what `index` knows.
+    #[must_use]
+    pub fn new(store: Store, dialect: Dialect, index: Arc<Index>, runtime: Handle) -> Self {
+        let spans = Mutex::default();
+        let idle = Mutex::default();
+        Self(Arc::new(Shared { store, dialect, index, runtime, spans, idle }))
+    }
+
+    /// The plaintext of a chunk, appended to `out`.
+    pub fn chunk(&self, key: &ChunkKey, out: &mut Vec<u8>) -> Result<(), Fault> {
+        self.read(key, out, |at| self.exactly(at))
+    }
+
+    /// A directory.
+    pub fn directory(&self, key: &ChunkKey) -> Result<Directory, Fault> {
+        let mut plain = Vec::new();
+        self.read(key, &mut plain, |at| self.with_neighbours(at))?;
+        self.0
+            .dialect
+            .read_directory(&plain)
+            .map_err(|damage| Fault::damaged(format!("directory {key}"), damage))
+    }
+
+    /// The chunks of an object in order, following link lists.
+    pub fn chunks_of(&self, content: &Content) -> Result<Vec<ChunkKey>, Fault> {
+        match content {
+            Content::Chunks(keys) => Ok(keys.clone()),
+            Content::Linked { list, depth } => {
+                let mut keys = Vec::new();
+                self.follow(*list, *depth, &mut keys)?;
+                Ok(keys)
+            }
+        }
+    }
+
+    fn follow(&self, key: ChunkKey, depth: u8, keys: &mut Vec<ChunkKey>) -> Result<(), Fault> {
+        if depth == 0 {
+            keys.push(key);
+            return Ok(());
+        }
+        let object = || format!("link list {key}");
+        if depth > MOST_LEVELS {
+            let over = windlass_format::damage::Damage::OverLimit {
+                what: "levels of link lists",
+                max: u64::from(MOST_LEVELS),
+            };
+            return Err(Fault::damaged(object(), over));
+        }
+        let mut plain = Vec::new();
+        self.read(&key, &mut plain, |at| self.with_neighbours(at))?;
+        let parts =
+            self.0.dialect.read_links(&plain).map_err(|damage| Fault::damaged(object(), damage))?;
+        for (part, part_depth) in parts {
+            // A part says itself whether it is a list again; a list can only hold lower ones.
+            self.follow(part, part_depth.min(depth - 1), keys)?;
+        }
+        Ok(())
+    }
+
+    /// Tries every place of a chunk until one gives what its key promises.
+    fn read(
+        &self,
+        key: &ChunkKey,
+        out: &mut Vec<u8>,
+        fetch: impl Fn(&Location) -> Result<Bytes, Fault>,
+    ) -> Result<(), Fault> {
+        let shared = &*self.0;
+        let first = shared.index.find(key).ok_or(Fault::Missing { key: *key })?;
+        let start = out.len();
+        let mut scratch = self.scratch()?;
+        let mut attempt = |at: &Location| -> Result<(), Fault> {
+            out.truncate(start);
+            let stored = fetch(at)?;
+            shared.dialect.unseal(key, at, &stored, &mut scratch, out).map_err(|damage| {
+                let pack = shared.index.pack_name(at.pack);
+                let pack = pack.map_or_else(String::new, |name| name.to_string());
+                Fault::damaged(format!("chunk {key} in pack {pack}"), damage)
+            })
+        };
+        let mut result = attempt(&first);
+        if result.is_err() {
+            for at in shared.index.further(key) {
+                if attempt(&at).is_ok() {
+                    result = Ok(());
+                    break;
+                }
+            }
+        }
+        shared.idle.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
+        result
+    }
+
+    fn scratch(&self) -> Result<Scratch, Fault> {
+        let idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        idle.map_or_else(|| self.0.dialect.scratch(), Ok)
+    }
+
+    fn exactly(&self, at: &Location) -> Result<Bytes, Fault> {
+        self.range(at.pack, u64::from(at.offset), u64::from(at.stored_bytes))
+    }
+
+    fn range(&self, pack: PackNumber, start: u64, len: u64) -> Result<Bytes, Fault> {
+        let shared = &*self.0;
+        let name = shared.index.pack_name(pack).ok_or(Fault::Bug("a location names no pack"))?;
+        let key = shared.dialect.pack_key(&name);
+        Ok(shared.store.read_blocking(&shared.runtime, &key, Range::At { start, len })?)
+    }
+
+    fn with_neighbours(&self, at: &Location) -> Result<Bytes, Fault> {
+        let kept = self.0.spans.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bytes) = kept.iter().find_map(|span| span.slice(at)) {
+            return Ok(bytes);
+        }
+        drop(kept);
+        let end = u64::from(at.offset) + u64::from(at.stored_bytes);
+        let known_end = self.0.index.pack_end(at.pack).max(end);
+        let start = u64::from(at.offset) / SPAN_BYTES * SPAN_BYTES;
+        let end = (start + SPAN_BYTES).max(end).min(known_end);
+        let span = match self.range(at.pack, start, end - start) {
+            Ok(bytes) => Span { pack: at.pack, start, bytes },
+            // A truncated pack may still hold this very chunk.
+            Err(_cut_short) => return self.exactly(at),
+        };
+        let bytes = span.slice(at).ok_or(Fault::Bug("a span misses what it was read for"))?;
+        let mut kept = self.0.spans.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= SPANS {
+            kept.pop_front();
+        }
+        kept.push_back(span);
+        Ok(bytes)
+    }
+}
