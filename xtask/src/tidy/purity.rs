@@ -33,16 +33,14 @@ pub(super) fn engine_keeps_to_itself(tree: &Tree) -> Vec<Finding> {
 
 /// Time and random numbers come in at one place each, so that tests can hold them still.
 pub(super) fn clock_and_entropy_are_injected(tree: &Tree) -> Vec<Finding> {
-    const HOMES: [&str; 2] = ["engine/src/clock.rs", "engine/src/entropy.rs"];
+    const HOMES: [&str; 3] =
+        ["engine/src/clock.rs", "engine/src/entropy.rs", "engine/src/resources.rs"];
     const WORDS: [&str; 5] =
         ["SystemTime::now", "Timestamp::now", "Zoned::now", "getrandom", "available_parallelism"];
     let advice = |what: &str| {
-        format!("`{what}` outside clock.rs, entropy.rs and budget.rs: take it as an argument")
+        format!("`{what}` outside clock.rs, entropy.rs and resources.rs: take it as an argument")
     };
-    let is_home = |source: &&Source| {
-        let path = source.path.as_str();
-        HOMES.contains(&path) || path.starts_with("engine/src/budget")
-    };
+    let is_home = |source: &&Source| HOMES.contains(&source.path.as_str());
     let sources = tree.below("engine/src/").filter(|source| !is_home(source));
     sources.flat_map(|source| banned(source, "injected clock", &[], &WORDS, advice)).collect()
 }

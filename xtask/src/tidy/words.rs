@@ -124,10 +124,13 @@ pub(super) fn machine_paths(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// First directories of absolute paths that exist on somebody's machine only. Paths of the kind
-/// `/home/user` stay free for examples.
+/// First directories of absolute paths that exist on somebody's machine only.
 const PRIVATE_ROOTS: [&str; 6] = ["home", "Users", "root", "work", "workspace", "opt"];
-const EXAMPLE_USERS: [&str; 6] = ["user", "alice", "bob", "me", "you", "USER"];
+
+/// Paths of the kind `/home/user` stay free for examples.
+fn is_example(user: &str) -> bool {
+    user.len() <= 2 || ["user", "alice", "bob", "you", "USER"].contains(&user)
+}
 
 fn machine_path(line: &str) -> Option<&str> {
     line.match_indices('/').find_map(|(start, _)| {
@@ -142,7 +145,7 @@ fn machine_path(line: &str) -> Option<&str> {
         let (root, next) = (parts.next()?, parts.next()?);
         let is_private = PRIVATE_ROOTS.contains(&root)
             && !next.is_empty()
-            && !(root == "home" && EXAMPLE_USERS.contains(&next));
+            && !(root == "home" && is_example(next));
         is_private.then(|| &line[start..start + 1 + found.len()])
     })
 }
@@ -232,7 +235,7 @@ mod tests {
             "repo-format/src/work/tree.rs",
             "https://example.org/home/somebody",
             "~/work/x and $HOME/work/x",
-            "/home/user/data /srv/backup /tmp/x /homework/x",
+            "/home/user/data /home/u/x /srv/backup /tmp/x /homework/x",
             "a / work / b, 1/work",
             "/work alone, /home",
         ] {

@@ -1,0 +1,6 @@
+//! Fuzzes `windlass_fuzz::kopia::format_blob`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    let _ = windlass_fuzz::kopia::format_blob(data);
+});

@@ -1,0 +1,6 @@
+//! Fuzzes `windlass_fuzz::restic::file_name`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    let _ = windlass_fuzz::restic::file_name(data);
+});
