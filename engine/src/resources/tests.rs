@@ -1,3 +1,5 @@
+//! Limits as the files of a made-up system tell them.
+
 use super::*;
 
 /// A system of files with these contents, asked for its resources.
