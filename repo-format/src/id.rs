@@ -15,19 +15,22 @@ pub fn to_hex(bytes: &[u8]) -> String {
 /// Reads exactly `out.len()` bytes of lowercase hex; `None` for anything else.
 #[must_use]
 pub fn from_hex(text: &[u8], out: &mut [u8]) -> Option<()> {
-    let nibble = |digit: u8| match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    };
     let (pairs, rest) = text.as_chunks::<2>();
     if pairs.len() != out.len() || !rest.is_empty() {
         return None;
     }
+    // No way out before the end: ids are most of an index and of many trees, and without branches
+    // this loop runs on vectors.
+    let mut wrong = false;
+    let mut nibble = |digit: u8| {
+        let (number, letter) = (digit.wrapping_sub(b'0'), digit.wrapping_sub(b'a'));
+        wrong |= number > 9 && letter > 5;
+        if number > 9 { letter.wrapping_add(10) } else { number }
+    };
     for (byte, [high, low]) in out.iter_mut().zip(pairs) {
-        *byte = nibble(*high)? << 4 | nibble(*low)?;
+        *byte = nibble(*high) << 4 | nibble(*low) & 15;
     }
-    Some(())
+    (!wrong).then_some(())
 }
 
 /// Defines id types of a fixed number of bytes.

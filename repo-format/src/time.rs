@@ -116,6 +116,9 @@ impl Timestamp {
     /// 1 March where that year has none.
     #[must_use]
     pub fn clamp_year(self) -> Self {
+        if CERTAIN.contains(&self.seconds) {
+            return self;
+        }
         let (days, second) = self.local();
         let (year, month, day) = date_from_days(days);
         if (0..=9999).contains(&year) {
@@ -134,6 +137,8 @@ impl Timestamp {
 }
 
 const DAY: i64 = 86400;
+/// Moments in years 0 to 9999 whatever the zone, short of a few days at both ends.
+const CERTAIN: core::ops::Range<i64> = -62_167_000_000..253_402_000_000;
 
 fn two(high: u8, low: u8) -> Option<i32> {
     let digit = |byte: u8| byte.is_ascii_digit().then(|| i32::from(byte - b'0'));
