@@ -22,8 +22,8 @@ use aes::{
     },
 };
 use ctr::{CtrCore, flavors::Ctr128BE};
-use poly1305::{Poly1305, universal_hash::UniversalHash as _};
 use subtle::ConstantTimeEq as _;
+use windlass_lanes::poly1305;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -38,7 +38,7 @@ pub const OVERHEAD: usize = NONCE + TAG;
 const NONCE: usize = 16;
 const TAG: usize = 16;
 
-/// Bytes that are encrypted and then authenticated while they are still in the nearest cache.
+/// Bytes that are copied and then encrypted while they are still in the nearest cache.
 const STRIDE: usize = 4096;
 
 /// A repository's keys, or the ones derived from a password, ready for use.
@@ -116,14 +116,15 @@ impl MasterKey {
         out
     }
 
-    fn tagger(&self, nonce: &[u8; NONCE]) -> Poly1305 {
+    /// The one-time key of Poly1305 for this nonce.
+    fn tag_key(&self, nonce: &[u8; NONCE]) -> Zeroizing<[u8; 32]> {
         let mut encrypted = Array(*nonce);
         self.mac_cipher.encrypt_block(&mut encrypted);
-        let mut key = poly1305::Key::default();
+        let mut key = Zeroizing::new([0; 32]);
         let (r, s) = key.split_at_mut(16);
         r.copy_from_slice(self.mac_r.expose());
         s.copy_from_slice(&encrypted);
-        Poly1305::new(&key)
+        key
     }
 
     fn keystream(&self, nonce: &[u8; NONCE]) -> CtrCore<&Aes256Enc, Ctr128BE> {
@@ -138,23 +139,20 @@ pub fn seal(key: &MasterKey, nonce: &[u8; NONCE], plain: &[u8], out: &mut Vec<u8
     debug_assert_ne!(*nonce, [0; NONCE], "a nonce must be random");
     out.reserve(plain.len() + OVERHEAD);
     out.extend_from_slice(nonce);
+    let from = out.len();
     let mut keystream = key.keystream(nonce);
-    let mut tagger = key.tagger(nonce);
     let whole = plain.len() - plain.len() % 16;
     let (blocks, tail) = plain.split_at_checked(whole).unwrap_or((plain, &[]));
     for stride in blocks.chunks(STRIDE) {
         let from = out.len();
         out.extend_from_slice(stride);
         let (blocks, _) = out.get_mut(from..).unwrap_or_default().as_chunks_mut();
-        let blocks = Block::cast_slice_from_core_mut(blocks);
-        keystream.apply_keystream_blocks(blocks);
-        tagger.update(blocks);
+        keystream.apply_keystream_blocks(Block::cast_slice_from_core_mut(blocks));
     }
-    let from = out.len();
+    let at_tail = out.len();
     out.extend_from_slice(tail);
-    let tail = out.get_mut(from..).unwrap_or_default();
-    apply_to_tail(&mut keystream, tail);
-    let tag = tagger.compute_unpadded(tail);
+    apply_to_tail(&mut keystream, out.get_mut(at_tail..).unwrap_or_default());
+    let tag = poly1305::tag(&key.tag_key(nonce), out.get(from..).unwrap_or_default());
     out.extend_from_slice(&tag);
 }
 
@@ -219,10 +217,7 @@ fn authenticated<'a>(
     sealed: &'a [u8],
 ) -> Result<(&'a [u8; NONCE], &'a [u8]), Damage> {
     let (nonce, cipher, tag) = split(what, sealed)?;
-    let mut tagger = key.tagger(nonce);
-    let (blocks, tail) = cipher.as_chunks();
-    tagger.update(Block::cast_slice_from_core(blocks));
-    let computed = tagger.compute_unpadded(tail);
+    let computed = poly1305::tag(&key.tag_key(nonce), cipher);
     if bool::from(computed.as_slice().ct_eq(tag.as_slice())) {
         Ok((nonce, cipher))
     } else {
