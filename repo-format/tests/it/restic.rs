@@ -26,6 +26,7 @@ use windlass_format::{
 
 mod damaged;
 mod golden;
+mod interop;
 mod round_trip;
 
 /// A fixture with its key found and everything in it decrypted.
