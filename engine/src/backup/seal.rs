@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::{
     pack::{FinishedPack, PackSet},
     run::Run,
-    work::{DirWork, FileWork, Finished},
+    work::{DirWork, FileDone, FileWork, Finished},
 };
 use crate::{
     budget::Held,
@@ -25,6 +25,9 @@ use crate::{
         pack::Lane,
     },
 };
+
+/// Plaintext that is hashed together.
+const GROUP_BYTES: usize = 4 << 20;
 
 /// Plaintext on its way to a worker.
 #[derive(Debug)]
@@ -99,30 +102,10 @@ impl Workers {
     pub(super) fn batch(&self, run: &Run, batch: Batch) -> Result<(), Fault> {
         let mut worker = self.mine();
         let worker = &mut *worker;
-        let plains = batch
-            .chunks
-            .iter()
-            .map(|chunk| (Role::File, &batch.buffer[chunk.start..chunk.start + chunk.len]));
-        worker.hash(plains.clone())?;
-        let keys = std::mem::take(&mut worker.keys);
-        for (chunk, key) in batch.chunks.iter().zip(&keys) {
-            if run.is_zero_chunk(&batch.buffer[chunk.start..chunk.start + chunk.len]) {
-                let _set_before = run.zero_chunk.set(*key);
-            }
-        }
         let mut done = Vec::new();
-        for ((chunk, key), (_, plain)) in batch.chunks.iter().zip(&keys).zip(plains) {
-            if run.cancel.is_cancelled() {
-                return Err(Fault::Cancelled);
-            }
-            let added = worker.store(run, Role::File, *key, plain)?;
-            run.count_added(Role::File, added);
-            if let Some(file) = chunk.file.chunk_done(chunk.position, *key) {
-                done.push((Arc::clone(&chunk.file.dir), file));
-            }
+        for group in groups(&batch.chunks) {
+            worker.group(run, &batch.buffer, group, &mut done)?;
         }
-        worker.packs.close_full(Lane::Data, &worker.entropy)?;
-        worker.keys = keys;
         run.buffers.give_back(batch.buffer);
         drop(batch.held);
         for (dir, file) in done {
@@ -154,7 +137,52 @@ impl Workers {
     }
 }
 
+/// Chunks in groups of about [`GROUP_BYTES`]: enough to keep several hash streams busy, and as
+/// much as a worker holds of sealed bytes that are not hashed yet.
+fn groups(chunks: &[BatchChunk]) -> impl Iterator<Item = &[BatchChunk]> {
+    let mut bytes = 0;
+    chunks.chunk_by(move |chunk, next| {
+        bytes += chunk.len;
+        let fits = bytes + next.len <= GROUP_BYTES;
+        if !fits {
+            bytes = 0;
+        }
+        fits
+    })
+}
+
 impl Worker {
+    /// Stores a group of chunks; files that are complete by it go to `done`.
+    fn group(
+        &mut self,
+        run: &Run,
+        buffer: &[u8],
+        chunks: &[BatchChunk],
+        done: &mut Vec<(Arc<DirWork>, FileDone)>,
+    ) -> Result<(), Fault> {
+        let plains = chunks
+            .iter()
+            .map(|chunk| (Role::File, &buffer[chunk.start..chunk.start + chunk.len]));
+        self.hash(plains.clone())?;
+        let keys = std::mem::take(&mut self.keys);
+        for ((chunk, key), (_, plain)) in chunks.iter().zip(&keys).zip(plains) {
+            if run.cancel.is_cancelled() {
+                return Err(Fault::Cancelled);
+            }
+            if run.is_zero_chunk(plain) {
+                let _set_before = run.zero_chunk.set(*key);
+            }
+            let added = self.store(run, Role::File, *key, plain)?;
+            run.count_added(Role::File, added);
+            if let Some(file) = chunk.file.chunk_done(chunk.position, *key) {
+                done.push((Arc::clone(&chunk.file.dir), file));
+            }
+        }
+        self.packs.close_full(Lane::Data, &self.entropy)?;
+        self.keys = keys;
+        Ok(())
+    }
+
     /// Keys of `plains` into `self.keys`, hashed beside the bytes that packs still owe.
     fn hash<'a>(
         &mut self,

@@ -149,28 +149,24 @@ impl Codec {
             (Version::V2, Role::Directory | Role::Links) => true,
             (Version::V2, Role::File) => self.level != Level::Off && may_shrink(plain),
         };
-        scratch.packed.clear();
+        let Scratch { compressor, decompressor, packed, check } = scratch;
+        packed.clear();
         if compress {
-            scratch
-                .compressor
-                .compress(plain, &mut scratch.packed)
+            compressor
+                .compress(plain, packed)
                 .map_err(|_damage| Fault::VerifyFailed { what: what() })?;
         }
-        let shrunk = compress && (role != Role::File || scratch.packed.len() < plain.len());
-        let body = if shrunk { &scratch.packed } else { plain };
+        let shrunk = compress && (role != Role::File || packed.len() < plain.len());
+        let body = if shrunk { packed.as_slice() } else { plain };
         envelope::seal(&self.key, nonce, body, out);
         if self.verify {
             let sealed = out.get(start..).unwrap_or_default();
-            let Scratch { decompressor, packed, check, .. } = scratch;
-            let opened = envelope::decrypt_own_unauthenticated(&self.key, sealed, check);
-            let proven = opened.is_ok()
-                && if shrunk {
-                    let unpacked =
-                        decompressor.decompress_exact("own chunk", check, plain.len(), packed);
-                    unpacked.is_ok() && packed == plain
-                } else {
-                    check == plain
-                };
+            let proven = envelope::decrypts_to(&self.key, sealed, body)
+                && (!shrunk || {
+                    let len = plain.len();
+                    let unpacked = decompressor.decompress_exact("own chunk", packed, len, check);
+                    unpacked.is_ok() && check == plain
+                });
             if !proven {
                 return Err(Fault::VerifyFailed { what: what() });
             }
