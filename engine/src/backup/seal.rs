@@ -160,9 +160,8 @@ impl Worker {
         chunks: &[BatchChunk],
         done: &mut Vec<(Arc<DirWork>, FileDone)>,
     ) -> Result<(), Fault> {
-        let plains = chunks
-            .iter()
-            .map(|chunk| (Role::File, &buffer[chunk.start..chunk.start + chunk.len]));
+        let plains =
+            chunks.iter().map(|chunk| (Role::File, &buffer[chunk.start..chunk.start + chunk.len]));
         self.hash(plains.clone())?;
         let keys = std::mem::take(&mut self.keys);
         for ((chunk, key), (_, plain)) in chunks.iter().zip(&keys).zip(plains) {

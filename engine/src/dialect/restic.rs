@@ -7,8 +7,7 @@
 //! | lane data, lane meta | data pack, tree pack |
 //!
 //! Invariants
-//! - Every sealed chunk is opened again and compared before it counts as sealed. The tag is not
-//!   computed a second time: it was made from the very bytes the comparison decrypts.
+//! - Every sealed chunk is opened again, tag and all, and compared before it counts as sealed.
 //! - Data that does not shrink is stored as it is; directories are always compressed in version 2.
 
 use windlass_format::{
@@ -161,7 +160,7 @@ impl Codec {
         envelope::seal(&self.key, nonce, body, out);
         if self.verify {
             let sealed = out.get(start..).unwrap_or_default();
-            let proven = envelope::decrypts_to(&self.key, sealed, body)
+            let proven = envelope::opens_to(&self.key, sealed, body)
                 && (!shrunk || {
                     let len = plain.len();
                     let unpacked = decompressor.decompress_exact("own chunk", packed, len, check);

@@ -116,15 +116,14 @@ impl MasterKey {
         out
     }
 
-    /// The one-time key of Poly1305 for this nonce.
-    fn tag_key(&self, nonce: &[u8; NONCE]) -> Zeroizing<[u8; 32]> {
+    fn tag(&self, nonce: &[u8; NONCE], cipher: &[u8]) -> [u8; TAG] {
         let mut encrypted = Array(*nonce);
         self.mac_cipher.encrypt_block(&mut encrypted);
         let mut key = Zeroizing::new([0; 32]);
         let (r, s) = key.split_at_mut(16);
         r.copy_from_slice(self.mac_r.expose());
         s.copy_from_slice(&encrypted);
-        key
+        poly1305::tag(&key, cipher)
     }
 
     fn keystream(&self, nonce: &[u8; NONCE]) -> CtrCore<&Aes256Enc, Ctr128BE> {
@@ -139,20 +138,14 @@ pub fn seal(key: &MasterKey, nonce: &[u8; NONCE], plain: &[u8], out: &mut Vec<u8
     debug_assert_ne!(*nonce, [0; NONCE], "a nonce must be random");
     out.reserve(plain.len() + OVERHEAD);
     out.extend_from_slice(nonce);
-    let from = out.len();
+    let start = out.len();
     let mut keystream = key.keystream(nonce);
-    let whole = plain.len() - plain.len() % 16;
-    let (blocks, tail) = plain.split_at_checked(whole).unwrap_or((plain, &[]));
-    for stride in blocks.chunks(STRIDE) {
+    for stride in plain.chunks(STRIDE) {
         let from = out.len();
         out.extend_from_slice(stride);
-        let (blocks, _) = out.get_mut(from..).unwrap_or_default().as_chunks_mut();
-        keystream.apply_keystream_blocks(Block::cast_slice_from_core_mut(blocks));
+        apply(&mut keystream, out.get_mut(from..).unwrap_or_default());
     }
-    let at_tail = out.len();
-    out.extend_from_slice(tail);
-    apply_to_tail(&mut keystream, out.get_mut(at_tail..).unwrap_or_default());
-    let tag = poly1305::tag(&key.tag_key(nonce), out.get(from..).unwrap_or_default());
+    let tag = key.tag(nonce, out.get(start..).unwrap_or_default());
     out.extend_from_slice(&tag);
 }
 
@@ -183,14 +176,13 @@ pub fn open_in_place<'a>(
     Ok(cipher)
 }
 
-/// Whether `sealed` decrypts to `plain`, **without looking at its tag**.
+/// Whether `sealed` opens to `plain`: its tag and every byte.
 ///
-/// For one purpose: proving right after [`seal`] that the bytes about to be stored give back the
-/// plaintext that is still at hand. Works in strides, so that neither side leaves the nearest
-/// cache twice. Nothing read from a store goes here.
+/// For proving right after [`seal`] that what is about to be stored can be read back, with nothing
+/// written but a stride that stays in the nearest cache.
 #[must_use]
-pub fn decrypts_to(key: &MasterKey, sealed: &[u8], plain: &[u8]) -> bool {
-    let Ok((nonce, cipher, _)) = split("sealed bytes", sealed) else { return false };
+pub fn opens_to(key: &MasterKey, sealed: &[u8], plain: &[u8]) -> bool {
+    let Ok((nonce, cipher)) = authenticated(key, "sealed bytes", sealed) else { return false };
     if cipher.len() != plain.len() {
         return false;
     }
@@ -199,9 +191,7 @@ pub fn decrypts_to(key: &MasterKey, sealed: &[u8], plain: &[u8]) -> bool {
     cipher.chunks(STRIDE).zip(plain.chunks(STRIDE)).all(|(cipher, plain)| {
         let Some(opened) = stride.get_mut(..cipher.len()) else { return false };
         opened.copy_from_slice(cipher);
-        let (blocks, tail) = opened.as_chunks_mut();
-        keystream.apply_keystream_blocks(Block::cast_slice_from_core_mut(blocks));
-        apply_to_tail(&mut keystream, tail);
+        apply(&mut keystream, opened);
         *opened == *plain
     })
 }
@@ -224,7 +214,7 @@ fn authenticated<'a>(
     sealed: &'a [u8],
 ) -> Result<(&'a [u8; NONCE], &'a [u8]), Damage> {
     let (nonce, cipher, tag) = split(what, sealed)?;
-    let computed = poly1305::tag(&key.tag_key(nonce), cipher);
+    let computed = key.tag(nonce, cipher);
     if bool::from(computed.as_slice().ct_eq(tag.as_slice())) {
         Ok((nonce, cipher))
     } else {
@@ -233,13 +223,13 @@ fn authenticated<'a>(
 }
 
 fn decrypt(key: &MasterKey, nonce: &[u8; NONCE], data: &mut [u8]) {
-    let mut keystream = key.keystream(nonce);
-    let (blocks, tail) = data.as_chunks_mut();
-    keystream.apply_keystream_blocks(Block::cast_slice_from_core_mut(blocks));
-    apply_to_tail(&mut keystream, tail);
+    apply(&mut key.keystream(nonce), data);
 }
 
-fn apply_to_tail(keystream: &mut CtrCore<&Aes256Enc, Ctr128BE>, tail: &mut [u8]) {
+/// Goes on with a keystream; only the last piece may end within a block.
+fn apply(keystream: &mut CtrCore<&Aes256Enc, Ctr128BE>, data: &mut [u8]) {
+    let (blocks, tail) = data.as_chunks_mut();
+    keystream.apply_keystream_blocks(Block::cast_slice_from_core_mut(blocks));
     if tail.is_empty() {
         return;
     }

@@ -261,11 +261,11 @@ proptest! {
         let mut out = vec![1, 2, 3];
         envelope::open(&key, "item", sealed, &mut out).unwrap();
         prop_assert_eq!(&out, &plain);
-        prop_assert!(envelope::decrypts_to(&key, sealed, &plain));
+        prop_assert!(envelope::opens_to(&key, sealed, &plain));
         if let Some(last) = out.last_mut() {
             *last ^= 1;
-            prop_assert!(!envelope::decrypts_to(&key, sealed, &out));
-            prop_assert!(!envelope::decrypts_to(&key, sealed, &plain[1..]));
+            prop_assert!(!envelope::opens_to(&key, sealed, &out));
+            prop_assert!(!envelope::opens_to(&key, sealed, &plain[1..]));
         }
         prop_assert_eq!(&*envelope::open_in_place(&key, "item", sealed).unwrap(), &plain[..]);
     }
