@@ -94,6 +94,10 @@ impl Backend for LocalStore {
         blocking("read", key.to_string(), move || place.read(&key, range)).await
     }
 
+    fn read_here(&self, key: &Key, range: Range) -> Option<Result<Bytes, StoreError>> {
+        Some(self.0.read(key, range))
+    }
+
     async fn delete(&self, key: &Key) -> Result<(), StoreError> {
         let (place, key) = (Arc::clone(&self.0), key.clone());
         blocking("delete", key.to_string(), move || place.delete(&key)).await
