@@ -16,6 +16,7 @@ pub mod protocol;
 pub mod reader;
 pub mod repository;
 pub mod resources;
+pub mod restore;
 pub mod source;
 pub mod store;
 pub mod target;

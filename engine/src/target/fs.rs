@@ -103,6 +103,11 @@ pub fn remove_entry(at: &Dir, name: &[u8]) -> io::Result<()> {
     Ok(unlinkat(at, checked(name)?, AtFlags::empty())?)
 }
 
+/// Removes an empty directory.
+pub fn remove_directory(at: &Dir, name: &[u8]) -> io::Result<()> {
+    Ok(unlinkat(at, checked(name)?, AtFlags::REMOVEDIR)?)
+}
+
 /// What removing a tree asks and tells.
 pub trait Remover {
     /// Whether the entry at `path`, relative to where the removal began, may go.

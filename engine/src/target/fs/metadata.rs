@@ -103,6 +103,16 @@ pub fn is_same(
         && metadata.xattrs.iter().all(|xattr| holder.has(&xattr.name, &xattr.value)))
 }
 
+/// Gives this process's user full access to a directory named in another, for a while.
+pub fn widen_directory(at: &Dir, name: &[u8], mode: u32) -> io::Result<()> {
+    set_mode(Subject::Node(at, name), mode | Mode::RWXU.bits())
+}
+
+/// Changes the mode of an open directory and nothing else.
+pub fn set_directory_mode(directory: &Dir, mode: u32) -> io::Result<()> {
+    set_mode(Subject::Directory(directory), mode)
+}
+
 struct Steps {
     left_out: LeftOut,
     first: Option<io::Error>,
@@ -172,13 +182,14 @@ fn set_owner(subject: Subject<'_>, metadata: &Metadata) -> io::Result<()> {
         return Err(Errno::INVAL.into());
     }
     let (uid, gid) = (Some(Uid::from_raw(metadata.uid)), Some(Gid::from_raw(metadata.gid)));
-    Ok(match subject {
+    match subject {
         Subject::File(file) => fchown(file, uid, gid)?,
         Subject::Directory(directory) => fchown(directory, uid, gid)?,
         Subject::Symlink(at, name) | Subject::Node(at, name) => {
             chownat(at, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
         }
-    })
+    }
+    Ok(())
 }
 
 fn set_times(subject: Subject<'_>, metadata: &Metadata) -> io::Result<()> {
@@ -186,13 +197,14 @@ fn set_times(subject: Subject<'_>, metadata: &Metadata) -> io::Result<()> {
         last_access: timespec(metadata.atime),
         last_modification: timespec(metadata.mtime),
     };
-    Ok(match subject {
+    match subject {
         Subject::File(file) => futimens(file, &times)?,
         Subject::Directory(directory) => futimens(directory, &times)?,
         Subject::Symlink(at, name) | Subject::Node(at, name) => {
             utimensat(at, name, &times, AtFlags::SYMLINK_NOFOLLOW)?;
         }
-    })
+    }
+    Ok(())
 }
 
 fn timespec((seconds, nanos): Moment) -> Timespec {
@@ -201,7 +213,7 @@ fn timespec((seconds, nanos): Moment) -> Timespec {
 
 fn set_mode(subject: Subject<'_>, mode: u32) -> io::Result<()> {
     let mode = Mode::from_raw_mode(mode);
-    Ok(match subject {
+    match subject {
         Subject::File(file) => fchmod(file, mode)?,
         Subject::Directory(directory) => fchmod(directory, mode)?,
         Subject::Symlink(..) => {}
@@ -211,5 +223,6 @@ fn set_mode(subject: Subject<'_>, mode: u32) -> io::Result<()> {
             let node = openat(at, name, flags, Mode::empty())?;
             chmod(format!("/proc/self/fd/{}", node.as_fd().as_raw_fd()), mode)?;
         }
-    })
+    }
+    Ok(())
 }

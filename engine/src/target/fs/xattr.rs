@@ -66,10 +66,11 @@ impl<'a> Holder<'a> {
     }
 
     pub(super) fn set(&self, name: &[u8], value: &[u8]) -> io::Result<()> {
-        Ok(match self {
-            Self::Open(fd) => fsetxattr(fd, name, value, XattrFlags::empty())?,
-            Self::Named(path) => lsetxattr(path.as_slice(), name, value, XattrFlags::empty())?,
-        })
+        let done = match self {
+            Self::Open(fd) => fsetxattr(fd, name, value, XattrFlags::empty()),
+            Self::Named(path) => lsetxattr(path.as_slice(), name, value, XattrFlags::empty()),
+        };
+        Ok(done?)
     }
 
     /// Removes an attribute; one that is not there is removed already.

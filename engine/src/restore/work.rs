@@ -1,0 +1,273 @@
+//! The threads that read packs, open chunks and write files.
+//!
+//! Invariants
+//! - A chunk is fetched and opened once for all files of a window that hold it, and proved before
+//!   any of it is written.
+//! - A chunk that cannot be had in one place is looked for in every other place it is known at.
+//! - After a stop the queue is emptied and nothing more is done.
+
+use std::{
+    ops::Range as Places,
+    sync::{Arc, Mutex, PoisonError, mpsc},
+};
+
+use bytes::Bytes;
+
+use super::{
+    file::FileJob,
+    plan::{Span, Use},
+    special::Special,
+    task::{Task, add},
+};
+use crate::{
+    budget::{Budget, Held},
+    dialect::Scratch,
+    fault::Fault,
+    model::{
+        chunk::ChunkKey,
+        pack::{Location, PackNumber},
+    },
+    monitor::Event,
+    store::Range,
+};
+use windlass_format::damage::Damage;
+
+/// Plain bytes, or chunks, that are opened before they are proved at once and written.
+const BATCH_BYTES: usize = 2 << 20;
+const BATCH_CHUNKS: usize = 64;
+
+/// Where a chunk goes.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) file: Arc<FileJob>,
+    pub(super) offset: u64,
+}
+
+/// Something for a worker.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// A stretch of a pack, to be read.
+    Span(Span<Place>),
+    /// A stretch that was read.
+    Loaded { span: Span<Place>, bytes: Result<Bytes, Fault>, held: Option<Held> },
+    /// Files of which nothing is written.
+    Files(Vec<Arc<FileJob>>),
+    /// Entries without chunks.
+    Specials(Vec<Special>),
+}
+
+/// A queue that several threads take from.
+pub(super) struct Queue(Mutex<mpsc::Receiver<Work>>);
+
+impl Queue {
+    pub(super) fn new(receiver: mpsc::Receiver<Work>) -> Self {
+        Self(Mutex::new(receiver))
+    }
+
+    fn next(&self) -> Option<Work> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
+    }
+}
+
+/// Reads spans from a store that answers slowly and passes everything on, until the queue ends.
+pub(super) fn fetch(task: &Task, queue: &Queue, budget: &Budget, on: &mpsc::SyncSender<Work>) {
+    while let Some(work) = queue.next() {
+        let work = match work {
+            Work::Span(span) if !task.is_stopped() => {
+                let held = budget.take(usize::try_from(span.len).unwrap_or(usize::MAX));
+                let bytes = read(task, span.pack, span.start, span.len);
+                Work::Loaded { span, bytes, held }
+            }
+            work => work,
+        };
+        if on.send(work).is_err() {
+            return;
+        }
+    }
+}
+
+/// Does what the queue holds until it ends.
+pub(super) fn work(task: &Task, queue: &Queue) {
+    let mut worker = match task.dialect.scratch() {
+        Ok(scratch) => Worker { task, scratch, plain: Vec::new(), batch: Vec::new() },
+        Err(fault) => {
+            task.fail(fault.into());
+            while queue.next().is_some() {}
+            return;
+        }
+    };
+    while let Some(work) = queue.next() {
+        if task.is_stopped() {
+            continue;
+        }
+        match work {
+            Work::Span(span) => {
+                let bytes = read(task, span.pack, span.start, span.len);
+                worker.span(&span, bytes);
+            }
+            Work::Loaded { span, bytes, held } => {
+                worker.span(&span, bytes);
+                drop(held);
+            }
+            Work::Files(files) => files.iter().for_each(|file| file.end_unwritten(task)),
+            Work::Specials(specials) => specials.iter().for_each(|special| special.restore(task)),
+        }
+    }
+}
+
+struct Worker<'a> {
+    task: &'a Task,
+    scratch: Scratch,
+    /// Opened chunks, one behind the other.
+    plain: Vec<u8>,
+    batch: Vec<Opened>,
+}
+
+/// A chunk that is opened and not yet proved.
+struct Opened {
+    key: ChunkKey,
+    plain: Places<usize>,
+    /// Its uses in the span.
+    uses: Places<usize>,
+}
+
+impl Worker<'_> {
+    fn span(&mut self, span: &Span<Place>, bytes: Result<Bytes, Fault>) {
+        let bytes = match bytes {
+            Ok(bytes) => {
+                self.task.read_succeeded();
+                bytes
+            }
+            // What of it can still be read is read one by one.
+            Err(_fault) => Bytes::new(),
+        };
+        let mut first = 0;
+        while let Some(one) = span.uses.get(first) {
+            if self.task.is_stopped() {
+                return;
+            }
+            let same = span.uses[first..].iter().take_while(|other| other.key == one.key).count();
+            let uses = first..first + same;
+            first += same;
+            let start = (u64::from(one.at.offset) - span.start) as usize;
+            let stored = bytes.get(start..start + one.at.stored_bytes as usize);
+            let at = self.plain.len();
+            let opened = stored.is_some_and(|stored| self.open(one, stored));
+            if opened {
+                let plain = at..self.plain.len();
+                self.batch.push(Opened { key: one.key, plain, uses });
+            } else {
+                self.plain.truncate(at);
+                self.recover(&span.uses[uses]);
+            }
+            if self.plain.len() >= BATCH_BYTES || self.batch.len() >= BATCH_CHUNKS {
+                self.write_batch(span);
+            }
+        }
+        self.write_batch(span);
+    }
+
+    fn open(&mut self, one: &Use<Place>, stored: &[u8]) -> bool {
+        let before = self.plain.len();
+        let Self { task, scratch, plain, .. } = self;
+        let opened = task.dialect.open_chunk(&one.key, &one.at, stored, scratch, plain);
+        opened.is_ok() && plain.len() - before == one.at.raw_bytes as usize
+    }
+
+    /// Proves what was opened and writes it.
+    fn write_batch(&mut self, span: &Span<Place>) {
+        let batch = std::mem::take(&mut self.batch);
+        let proofs: Vec<(ChunkKey, &[u8])> =
+            batch.iter().map(|one| (one.key, &self.plain[one.plain.clone()])).collect();
+        let mut damaged = Vec::new();
+        let mut proved = 0;
+        while let Some(rest) = proofs.get(proved..)
+            && let Err(differs) = self.task.dialect.prove(rest)
+        {
+            damaged.push(proved + differs);
+            proved += differs + 1;
+        }
+        drop(proofs);
+        for (at, one) in batch.iter().enumerate() {
+            if !damaged.contains(&at) && !self.task.is_stopped() {
+                write(self.task, &span.uses[one.uses.clone()], &self.plain[one.plain.clone()]);
+            }
+        }
+        self.plain.clear();
+        for at in damaged {
+            self.recover(&span.uses[batch[at].uses.clone()]);
+            self.plain.clear();
+        }
+        self.batch = batch;
+        self.batch.clear();
+    }
+
+    /// Looks for a chunk in each place it is known at. What is opened and waits is left alone.
+    fn recover(&mut self, uses: &[Use<Place>]) {
+        let Some(one) = uses.first() else { return };
+        let further = self.task.index.further(&one.key);
+        let all = std::iter::once(one.at).chain(further.into_iter().filter(|at| *at != one.at));
+        let start = self.plain.len();
+        let mut first_fault = None;
+        for (tried, at) in all.enumerate() {
+            if self.task.is_stopped() {
+                return;
+            }
+            self.plain.truncate(start);
+            match self.alone(&one.key, &at) {
+                Ok(()) => {
+                    if tried > 0 {
+                        let note = format!("chunk {} was taken from another pack", one.key);
+                        self.task.monitor.event(Event::Note(&note));
+                    }
+                    write(self.task, uses, &self.plain[start..]);
+                    self.plain.truncate(start);
+                    return;
+                }
+                Err(fault) => {
+                    first_fault.get_or_insert(fault);
+                }
+            }
+        }
+        self.plain.truncate(start);
+        if let Some(fault) = first_fault
+            && let Some(fault) = self.task.ends_with(fault)
+        {
+            uses.iter().for_each(|one| one.to.file.lose(self.task, &fault));
+        }
+    }
+
+    /// Reads, opens and proves one chunk.
+    fn alone(&mut self, key: &ChunkKey, at: &Location) -> Result<(), Fault> {
+        let stored = read(self.task, at.pack, u64::from(at.offset), u64::from(at.stored_bytes))?;
+        self.task.read_succeeded();
+        let before = self.plain.len();
+        let Self { task, scratch, plain, .. } = self;
+        let opened = task.dialect.unseal(key, at, &stored, scratch, plain);
+        let opened = opened.and_then(|()| {
+            // Offsets of what follows in the file were reckoned with the length in the index.
+            let is_as_long = plain.len() - before == at.raw_bytes as usize;
+            is_as_long.then_some(()).ok_or(Damage::Invalid { what: "length in the index" })
+        });
+        opened.map_err(|damage| {
+            let pack = task.index.pack_name(at.pack);
+            let pack = pack.map_or_else(String::new, |name| name.to_string());
+            Fault::damaged(format!("chunk {key} in pack {pack}"), damage)
+        })
+    }
+}
+
+fn write(task: &Task, uses: &[Use<Place>], plain: &[u8]) {
+    for one in uses {
+        one.to.file.write(task, one.to.offset, plain);
+    }
+}
+
+fn read(task: &Task, pack: PackNumber, start: u64, len: u64) -> Result<Bytes, Fault> {
+    let name = task.index.pack_name(pack).ok_or(Fault::Bug("a location names no pack"))?;
+    let key = task.dialect.pack_key(&name);
+    let bytes = task.store.read_blocking(&task.runtime, &key, Range::At { start, len })?;
+    add(&task.done.bytes_fetched, len);
+    task.monitor.counters().bytes_read.add(len);
+    Ok(bytes)
+}
