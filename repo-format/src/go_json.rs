@@ -244,3 +244,6 @@ fn low_byte(number: u64) -> u8 {
     let [byte, ..] = number.to_le_bytes();
     byte
 }
+
+#[cfg(test)]
+mod tests;
