@@ -240,12 +240,7 @@ async fn announced(
     // Roots first, the index second: every root that is seen is fully indexed then.
     monitor.event(Event::Phase(Phase::Index));
     let parent = parent::find(repository, &options, &targets.paths(), started).await?;
-    match &parent {
-        Some((id, _)) => {
-            monitor.event(Event::Note(&format!("using parent snapshot {}", id.short())))
-        }
-        None => monitor.event(Event::Note("no parent snapshot found, will read all files")),
-    }
+    monitor.event(Event::Parent(parent.as_ref().map(|(id, _)| id)));
     let index = repository.index().await?;
     monitor.event(Event::Phase(Phase::Transfer));
     let outcome =

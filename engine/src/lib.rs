@@ -20,3 +20,6 @@ pub mod restore;
 pub mod source;
 pub mod store;
 pub mod target;
+
+/// The codecs, whose passwords, times and versions appear in signatures here.
+pub use windlass_format as format;

@@ -10,7 +10,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use crate::model::directory::Kind;
+use crate::model::{directory::Kind, root::RootId};
 
 /// Receives what happens. All methods have a default that ignores it.
 pub trait Monitor: Send + Sync {
@@ -42,8 +42,10 @@ impl Monitor for Silent {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// A choice the operation made that its user may want to see: pool sizes, the parent, a lock.
+    /// A choice the operation made that its user may want to see: pool sizes, a lock.
     Note(&'a str),
+    /// The earlier backup that a backup compares with was chosen, or there is none.
+    Parent(Option<&'a RootId>),
     /// A part of the operation began.
     Phase(Phase),
     /// One item is done.
