@@ -1,3 +1,86 @@
-//! The command line of Windlass.
+//! `windlass`: the command line.
+//!
+//! Invariants
+//! - What an error is decides the exit code ([`failure::Failure::exit_code`]), nothing else does.
+//! - The first SIGINT or SIGTERM cancels, so that locks are taken back; the second one ends the
+//!   process at once.
+//!
+//! Not here: words for people (`output`, `failure`), what a command does (`command`).
 
-fn main() {}
+mod args;
+mod command;
+mod default_repository;
+mod failure;
+mod location;
+mod output;
+mod scan;
+mod session;
+mod settings;
+mod snapshot;
+mod units;
+
+use std::{process::ExitCode, sync::Arc};
+
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+use windlass_engine::{cancel::Cancel, repository::Environment};
+
+use args::Cli;
+use failure::{Failure, Outcome};
+use output::Output;
+use session::Session;
+use settings::{Settings, environment::Variables};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return output::usage(&error),
+    };
+    let variables = Variables::of_process();
+    let output = Arc::new(Output::new(&cli.global, &variables));
+    let result = Settings::new(cli.global, variables).and_then(|settings| {
+        let session = Session {
+            settings,
+            output: Arc::clone(&output),
+            cancel: Cancel::new(),
+            environment: Environment::system(),
+        };
+        run(cli.command, session)
+    });
+    let result = output.finish().and(result);
+    ExitCode::from(output.report(&result))
+}
+
+fn run(command: args::Command, session: Session) -> Result<Outcome, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(session.environment.resources.cpus)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::io("starting threads", error))?;
+    let result = runtime.block_on(async {
+        let _watcher = tokio::spawn(watch_signals(session.cancel.clone())?);
+        command::run(command, &session).await
+    });
+    // What was cancelled may sit in a system call; nobody waits for it.
+    runtime.shutdown_background();
+    result
+}
+
+/// Cancels at the first signal, leaves at the second.
+fn watch_signals(cancel: Cancel) -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
+    let listen = |kind| signal(kind).map_err(|error| Failure::io("listening for signals", error));
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    Ok(async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if cancel.is_cancelled() {
+                std::process::exit(failure::INTERRUPTED.into());
+            }
+            cancel.cancel();
+        }
+    })
+}

@@ -1,0 +1,180 @@
+//! What was typed: the options every command has, and the commands.
+//!
+//! Invariants: names and letters are restic's wherever the concept is the same.
+//!
+//! Not here: what the options of one command are (beside the command), what an option that was not
+//! given means (`settings`).
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use windlass_engine::format::restic::compress::Level;
+
+use crate::command::{backup, generate, init, key, restore, snapshots};
+
+/// Back up to and restore from restic and kopia repositories.
+#[derive(Debug, Parser)]
+#[command(name = "windlass", version, disable_version_flag = true, max_term_width = 100)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 success, 1 failure, 3 something could not be read, \
+    10 no repository, 11 repository locked, 12 wrong password, 130 interrupted.")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Backup(Box<backup::Args>),
+    Generate(generate::Args),
+    Completion(generate::CompletionArgs),
+    Init(init::Args),
+    #[command(subcommand)]
+    Key(key::Args),
+    Restore(Box<restore::Args>),
+    Snapshots(snapshots::Args),
+    /// Print the version of this program
+    Version,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct GlobalArgs {
+    /// Repository to work on [env: WINDLASS_REPOSITORY, RESTIC_REPOSITORY; default: one in the
+    /// user's data directory]
+    #[arg(short, long, global = true, value_name = "LOCATION")]
+    pub(crate) repo: Option<String>,
+    /// File to read the repository location from [env: WINDLASS_REPOSITORY_FILE,
+    /// RESTIC_REPOSITORY_FILE]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) repository_file: Option<PathBuf>,
+    /// File to read the password from [env: WINDLASS_PASSWORD_FILE, RESTIC_PASSWORD_FILE,
+    /// KOPIA_PASSWORD_FILE]
+    #[arg(short, long, global = true, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// Command whose output is the password [env: WINDLASS_PASSWORD_COMMAND,
+    /// RESTIC_PASSWORD_COMMAND, KOPIA_PASSWORD_COMMAND]
+    #[arg(long, global = true, value_name = "COMMAND")]
+    pub(crate) password_command: Option<String>,
+    /// Use an empty password: anyone who gets at the repository can read it
+    #[arg(long, global = true)]
+    pub(crate) insecure_no_password: bool,
+    /// Key to try first, by the start of its id [env: WINDLASS_KEY_HINT, RESTIC_KEY_HINT]
+    #[arg(long, global = true, value_name = "KEY")]
+    pub(crate) key_hint: Option<String>,
+    /// Do not lock the repository: only for reading repositories that cannot be written to
+    #[arg(long, global = true)]
+    pub(crate) no_lock: bool,
+    /// How long to wait for others' locks, like 90s, 5m or 2h [default: not at all]
+    #[arg(long, global = true, value_name = "DURATION")]
+    pub(crate) retry_lock: Option<String>,
+    /// Print JSON messages instead of text
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Print errors and results only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Print more; twice or =2 for every item
+    #[arg(short, long, global = true, value_name = "N", action = ArgAction::Append)]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "+")]
+    pub(crate) verbose: Vec<String>,
+    /// Directory of the local cache [env: WINDLASS_CACHE_DIR, RESTIC_CACHE_DIR]
+    #[arg(long, global = true, value_name = "DIRECTORY")]
+    pub(crate) cache_dir: Option<PathBuf>,
+    /// Use no local cache
+    #[arg(long, global = true)]
+    pub(crate) no_cache: bool,
+    /// How hard to compress [env: WINDLASS_COMPRESSION, RESTIC_COMPRESSION; default: auto]
+    #[arg(long, global = true, value_name = "MODE")]
+    pub(crate) compression: Option<Compression>,
+    /// Size of packs in MiB, 4 to 128 [env: WINDLASS_PACK_SIZE, RESTIC_PACK_SIZE; default: 16]
+    #[arg(long, global = true, value_name = "MIB")]
+    pub(crate) pack_size: Option<u64>,
+    /// Do not read back what was encoded before it is stored
+    #[arg(long, global = true)]
+    pub(crate) no_extra_verify: bool,
+    /// Extended option of a storage backend
+    #[arg(short, long, global = true, value_name = "KEY=VALUE")]
+    pub(crate) option: Vec<String>,
+}
+
+/// How hard to compress.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Compression {
+    #[default]
+    Auto,
+    Off,
+    Fastest,
+    Better,
+    Max,
+}
+
+impl Compression {
+    /// As the option is written.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Off => "off",
+            Self::Fastest => "fastest",
+            Self::Better => "better",
+            Self::Max => "max",
+        }
+    }
+}
+
+impl From<Compression> for Level {
+    fn from(compression: Compression) -> Self {
+        match compression {
+            Compression::Auto => Self::Auto,
+            Compression::Off => Self::Off,
+            Compression::Fastest => Self::Fastest,
+            Compression::Better => Self::Better,
+            Compression::Max => Self::Max,
+        }
+    }
+}
+
+impl GlobalArgs {
+    /// 0 with `--quiet`, else 1 and what `--verbose` adds, 3 at most.
+    pub(crate) fn verbosity(&self) -> u8 {
+        if self.quiet {
+            return 0;
+        }
+        let more = self.verbose.iter().fold(0_u8, |more, value| match value.parse() {
+            Ok(level) => level,
+            Err(_) => more.saturating_add(1),
+        });
+        more.saturating_add(1).min(3)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn verbosity_counts_letters_and_takes_numbers() {
+        let verbosity = |words: &[&str]| {
+            let words = ["windlass", "version"].iter().chain(words);
+            Cli::try_parse_from(words).expect("parses").global.verbosity()
+        };
+        assert_eq!(verbosity(&[]), 1);
+        assert_eq!(verbosity(&["-q"]), 0);
+        assert_eq!(verbosity(&["-v"]), 2);
+        assert_eq!(verbosity(&["-vv"]), 3);
+        assert_eq!(verbosity(&["-v", "--verbose"]), 3);
+        assert_eq!(verbosity(&["--verbose=2"]), 3);
+        assert_eq!(verbosity(&["-vvvv"]), 3);
+    }
+}

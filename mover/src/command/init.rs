@@ -1,0 +1,91 @@
+//! `init`: create a repository.
+
+use clap::ValueEnum;
+use windlass_engine::{format::restic::config::Version, protocol::restic::InitOptions};
+
+use crate::{
+    failure::{Failure, Outcome},
+    session::{self, Session},
+    settings::Chosen,
+};
+
+/// Create a repository
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Version of restic's format: 1, 2, stable or latest
+    #[arg(long, value_name = "VERSION", default_value = "stable")]
+    repository_version: String,
+    /// Format of the repository
+    #[arg(long, value_name = "FORMAT", default_value = "restic")]
+    format: Format,
+    /// How files are cut. fastcdc is faster; restic reads such a repository, but what restic adds
+    /// to it shares no chunks of files with what windlass added
+    #[arg(long, value_name = "CHUNKER", default_value = "rabin")]
+    chunker: Chunker,
+    /// Share chunks with another repository (not supported yet)
+    #[arg(long)]
+    copy_chunker_params: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Restic,
+    Kopia,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Chunker {
+    Rabin,
+    Fastcdc,
+}
+
+/// How a repository is created that nobody said anything about.
+pub(crate) fn defaults() -> InitOptions {
+    InitOptions {
+        version: Version::V2,
+        polynomial: None,
+        fast_cdc: false,
+        username: session::username(),
+        hostname: session::hostname(),
+    }
+}
+
+pub(crate) async fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
+    let options = args.options()?;
+    let chosen = session.settings.chosen()?;
+    let created = session.create(&chosen, &options).await?;
+    session.output.created(&created);
+    match &chosen {
+        Chosen::Default(default) => session.output.new_default_repository(default),
+        Chosen::Given(_) => session.output.password_advice(),
+    }
+    Ok(Outcome::Done)
+}
+
+impl Args {
+    fn options(&self) -> Result<InitOptions, Failure> {
+        if self.format == Format::Kopia {
+            return Err(Failure::input(
+                "creating kopia repositories is not supported by this build yet",
+                "create it with `kopia repository create`",
+            ));
+        }
+        if self.copy_chunker_params {
+            return Err(Failure::input(
+                "--copy-chunker-params is not supported by this build yet",
+                "create the repository with `restic init --copy-chunker-params`",
+            ));
+        }
+        let version = match self.repository_version.as_str() {
+            "1" => Version::V1,
+            "2" | "stable" | "latest" | "" => Version::V2,
+            other => {
+                return Err(Failure::input(
+                    format!("there is no repository version {other:?}"),
+                    "use 1, 2, stable or latest",
+                ));
+            }
+        };
+        Ok(InitOptions { version, fast_cdc: self.chunker == Chunker::Fastcdc, ..defaults() })
+    }
+}

@@ -1,0 +1,162 @@
+//! `key`: the passwords that open a repository.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+use windlass_engine::{
+    format::secret::Password,
+    protocol::{
+        Access,
+        restic::{OpenOptions, keys::Owner},
+    },
+    repository::Repository,
+};
+
+use crate::{
+    failure::{Failure, Outcome},
+    output::table::Table,
+    session::{self, Session},
+    settings::password::{self, NewPassword},
+    units,
+};
+
+/// Manage the passwords of a repository
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Args {
+    /// List the passwords by their keys
+    List,
+    /// Add a password
+    Add(New),
+    /// Change the password in use: adds a new one and removes the old one
+    Passwd(New),
+    /// Remove a password, by the start of its key's id
+    Remove {
+        /// The start of the key's id
+        #[arg(value_name = "KEY")]
+        key: String,
+    },
+}
+
+/// A new password and whose it is.
+#[derive(Debug, clap::Args)]
+pub(crate) struct New {
+    /// File to read the new password from
+    #[arg(long, value_name = "FILE")]
+    new_password_file: Option<PathBuf>,
+    /// Make the new password empty: anyone who gets at the repository can read it
+    #[arg(long)]
+    new_insecure_no_password: bool,
+    /// User to note with the new key
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// Host to note with the new key
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct KeyJson<'a> {
+    current: bool,
+    id: &'a str,
+    user_name: &'a str,
+    host_name: &'a str,
+    created: String,
+}
+
+pub(crate) async fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
+    let repository = session.open().await?;
+    match args {
+        Args::List => list(&repository, session).await?,
+        Args::Add(new) => {
+            let presence = session.announce(&repository, Access::Shared).await?;
+            let added = add(&repository, &new, session).await;
+            presence.release().await?;
+            let (id, _password) = added?;
+            session.output.line(&format!("saved new key with ID {id}"));
+        }
+        Args::Passwd(new) => {
+            let presence = session.announce(&repository, Access::Exclusive).await?;
+            let changed = change(&repository, &new, session).await;
+            presence.release().await?;
+            session.output.line(&format!("saved new key with ID {}", changed?));
+        }
+        Args::Remove { key } => {
+            let presence = session.announce(&repository, Access::Exclusive).await?;
+            let in_use = in_use(&repository)?;
+            let removed = repository.protocol().remove_key(&key, in_use).await;
+            presence.release().await?;
+            session.output.line(&format!("removed key {}", removed?));
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+async fn list(repository: &Repository, session: &Session) -> Result<(), Failure> {
+    let keys = repository.protocol().list_keys().await?;
+    let current = repository.identity().key.as_deref();
+    let rows = keys.iter().map(|key| KeyJson {
+        current: current == Some(key.name.as_str()),
+        id: &key.name,
+        user_name: &key.owner.username,
+        host_name: &key.owner.hostname,
+        created: units::local_time(&key.owner.created),
+    });
+    let rows: Vec<KeyJson<'_>> = rows.collect();
+    if session.output.is_json() {
+        session.output.json(&rows);
+        return Ok(());
+    }
+    let mut table = Table::new(&[" ID", "User", "Host", "Created"]);
+    for key in rows {
+        let mark = if key.current { "*" } else { " " };
+        let id = format!("{mark}{}", key.id.get(..8).unwrap_or(key.id));
+        table.row(vec![id, key.user_name.into(), key.host_name.into(), key.created]);
+    }
+    table.lines().iter().for_each(|line| session.output.result(line));
+    Ok(())
+}
+
+/// Adds a key and proves that it opens the repository; if it does not, it is taken back.
+async fn add(
+    repository: &Repository,
+    new: &New,
+    session: &Session,
+) -> Result<(String, Repository), Failure> {
+    let source =
+        NewPassword { file: new.new_password_file.as_deref(), empty: new.new_insecure_no_password };
+    let password = password::new_password(&source)?;
+    let owner = Owner {
+        username: new.user.clone().unwrap_or_else(session::username),
+        hostname: new.host.clone().unwrap_or_else(session::hostname),
+        created: session.environment.clock.now(),
+    };
+    let protocol = repository.protocol();
+    let id = protocol.add_key(&password, &owner, repository.pool()).await?;
+    match reopen(&id, &password, session).await {
+        Ok(reopened) => Ok((id, reopened)),
+        Err(failure) => {
+            protocol.remove_key(&id, in_use(repository)?).await?;
+            Err(failure)
+        }
+    }
+}
+
+/// Adds a key, and then removes the one that was in use until now.
+async fn change(repository: &Repository, new: &New, session: &Session) -> Result<String, Failure> {
+    let (id, reopened) = add(repository, new, session).await?;
+    reopened.protocol().remove_key(in_use(repository)?, &id).await?;
+    Ok(id)
+}
+
+async fn reopen(id: &str, password: &Password, session: &Session) -> Result<Repository, Failure> {
+    let place = session.settings.chosen()?.location().place();
+    let options = OpenOptions { key_hint: Some(id.to_owned()), ..OpenOptions::default() };
+    Ok(Repository::open(&place, password, &options, session.environment.clone()).await?)
+}
+
+fn in_use(repository: &Repository) -> Result<&str, Failure> {
+    repository.identity().key.as_deref().ok_or_else(|| {
+        Failure::input("this repository has one password only", "change it with its own tool")
+    })
+}

@@ -1,0 +1,324 @@
+//! What a backup prints.
+
+use std::{sync::Arc, sync::Mutex, sync::PoisonError, time::Duration};
+
+use serde::Serialize;
+use windlass_engine::{
+    backup::{Report, compare::Reason},
+    monitor::{Action, Counters, Event, ItemKind, Monitor},
+};
+
+use super::{
+    Output,
+    progress::{self, Draw},
+};
+use crate::{scan::Scanned, snapshot::json::SummaryJson, units};
+
+/// Turns what a backup tells into lines, or JSON messages.
+#[derive(Debug)]
+pub(crate) struct BackupMonitor {
+    output: Arc<Output>,
+    counters: Counters,
+    scanned: Mutex<Option<Scanned>>,
+}
+
+#[derive(Serialize)]
+struct Status {
+    message_type: &'static str,
+    #[serde(skip_serializing_if = "is_zero")]
+    seconds_elapsed: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    seconds_remaining: u64,
+    percent_done: f64,
+    #[serde(skip_serializing_if = "is_zero")]
+    total_files: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    files_done: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    total_bytes: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    bytes_done: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    error_count: u64,
+}
+
+#[derive(Serialize)]
+struct VerboseStatus<'a> {
+    message_type: &'static str,
+    action: &'a str,
+    item: &'a str,
+    duration: f64,
+    data_size: u64,
+    data_size_in_repo: u64,
+    metadata_size: u64,
+    metadata_size_in_repo: u64,
+    total_files: u64,
+}
+
+#[derive(Serialize)]
+struct BackupSummary<'a> {
+    message_type: &'static str,
+    #[serde(flatten)]
+    figures: SummaryJson,
+    total_duration: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    snapshot_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "is_false")]
+    dry_run: bool,
+}
+
+impl BackupMonitor {
+    pub(crate) fn new(output: Arc<Output>) -> Self {
+        Self { output, counters: Counters::default(), scanned: Mutex::new(None) }
+    }
+
+    /// How much there is to do is known now.
+    pub(crate) fn scan_finished(&self, scanned: Scanned) {
+        let seconds = scanned.took.as_secs_f64();
+        if self.output.is_json() {
+            if self.output.verbosity() >= 2 {
+                let message = VerboseStatus {
+                    duration: seconds,
+                    data_size: scanned.bytes,
+                    total_files: scanned.files,
+                    ..VerboseStatus::of("scan_finished", "")
+                };
+                self.output.json(&message);
+            }
+        } else {
+            self.output.detail(&format!(
+                "scan finished in {seconds:.3}s: {} files, {}",
+                scanned.files,
+                units::bytes(scanned.bytes)
+            ));
+        }
+        *self.scanned.lock().unwrap_or_else(PoisonError::into_inner) = Some(scanned);
+    }
+
+    /// The end.
+    pub(crate) fn report(&self, report: &Report, dry_run: bool, took: Duration) {
+        if self.output.is_json() {
+            let snapshot_id = report.root.as_ref().map(|id| id.as_str());
+            self.output.json(&BackupSummary {
+                message_type: "summary",
+                figures: SummaryJson::from(&report.summary),
+                total_duration: took.as_secs_f64(),
+                snapshot_id,
+                dry_run,
+            });
+        } else {
+            self.print_report(report, dry_run, took);
+        }
+    }
+
+    fn print_report(&self, report: &Report, dry_run: bool, took: Duration) {
+        let (output, summary) = (&self.output, &report.summary);
+        let figures = |of: &str, new: u64, changed: u64, unmodified: u64| {
+            format!("{of:<12} {new:>5} new, {changed:>5} changed, {unmodified:>5} unmodified")
+        };
+        let (new, changed) = (summary.files_new, summary.files_changed);
+        output.line("");
+        output.line(&figures("Files:", new, changed, summary.files_unmodified));
+        let (new, changed) = (summary.dirs_new, summary.dirs_changed);
+        output.line(&figures("Dirs:", new, changed, summary.dirs_unmodified));
+        output.detail(&format!("Data Blobs:  {:>5} new", summary.data_chunks));
+        output.detail(&format!("Tree Blobs:  {:>5} new", summary.meta_chunks));
+        output.line(&format!(
+            "{} to the repository: {:<5} ({:<5} stored)",
+            if dry_run { "Would add" } else { "Added" },
+            units::bytes(summary.added_bytes),
+            units::bytes(summary.added_stored_bytes)
+        ));
+        if let Some(line) = reread(report) {
+            output.line(&line);
+        }
+        if report.vanished > 0 {
+            output.line(&format!("{} files were gone when their turn came", report.vanished));
+        }
+        output.line("");
+        output.line(&format!(
+            "processed {} files, {} in {}",
+            summary.total_files,
+            units::bytes(summary.total_bytes),
+            units::clock(took)
+        ));
+        match &report.root {
+            _ if dry_run => {}
+            Some(id) => output.line(&format!("snapshot {} saved", id.short())),
+            None => output.line("skipped creating snapshot"),
+        }
+    }
+
+    fn item(&self, action: Action, path: &str, kind: ItemKind, plain: u64, stored: u64) {
+        let path = if kind == ItemKind::Directory && !path.ends_with('/') {
+            format!("{path}/")
+        } else {
+            path.to_owned()
+        };
+        let word = match action {
+            Action::New => "new",
+            Action::Modified => "modified",
+            Action::Unchanged => "unchanged",
+            Action::Skipped => "excluded",
+            Action::Restored | Action::Updated | Action::Deleted => return,
+        };
+        if self.output.is_json() {
+            let sizes = match kind {
+                ItemKind::Directory => [0, 0, plain, stored],
+                ItemKind::File | ItemKind::Other => [plain, stored, 0, 0],
+            };
+            let [data_size, data_size_in_repo, metadata_size, metadata_size_in_repo] = sizes;
+            self.output.json(&VerboseStatus {
+                data_size,
+                data_size_in_repo,
+                metadata_size,
+                metadata_size_in_repo,
+                ..VerboseStatus::of(word, &path)
+            });
+        } else if matches!(action, Action::New | Action::Modified) {
+            let (plain, stored) = (units::bytes(plain), units::bytes(stored));
+            self.output.item(&format!("{word:<9} {path} ({plain} added, {stored} stored)"));
+        } else {
+            self.output.item(&format!("{word:<9} {path}"));
+        }
+    }
+}
+
+impl Monitor for BackupMonitor {
+    fn event(&self, event: Event<'_>) {
+        match event {
+            Event::Parent(Some(id)) => {
+                self.output.line(&format!("using parent snapshot {}", id.short()));
+            }
+            Event::Parent(None) => {
+                self.output.line("no parent snapshot found, will read all files");
+            }
+            Event::Note(note) => self.output.detail(note),
+            Event::Item { path, action, kind, size_bytes: _, added_bytes, added_stored_bytes } => {
+                let path = String::from_utf8_lossy(path);
+                self.item(action, &path, kind, added_bytes, added_stored_bytes);
+            }
+            Event::Problem { path, error } => {
+                problem(
+                    &self.output,
+                    "archival",
+                    &String::from_utf8_lossy(path),
+                    &error.to_string(),
+                );
+            }
+            _ => {}
+        }
+    }
+
+    fn wants_items(&self) -> bool {
+        self.output.verbosity() >= 3 || (self.output.is_json() && self.output.verbosity() >= 2)
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
+}
+
+/// Something could not be dealt with; the work goes on.
+pub(crate) fn problem(output: &Output, during: &str, path: &str, error: &str) {
+    #[derive(Serialize)]
+    struct Cause<'a> {
+        message: &'a str,
+    }
+    #[derive(Serialize)]
+    struct Problem<'a> {
+        message_type: &'static str,
+        error: Cause<'a>,
+        during: &'a str,
+        item: &'a str,
+    }
+    if output.is_json() {
+        let (message_type, error) = ("error", Cause { message: error });
+        output.json_error(&Problem { message_type, error, during, item: path });
+    } else {
+        output.warn(&format!("error: {path}: {error}"));
+    }
+}
+
+impl Draw for BackupMonitor {
+    fn draw(&self, output: &Output, elapsed: Duration) {
+        let counters = &self.counters;
+        let (files, bytes) = (counters.files_done.get(), counters.bytes_done.get());
+        let problems = counters.problems.get();
+        let scanned = *self.scanned.lock().unwrap_or_else(PoisonError::into_inner);
+        // Files that grow or appear after the scan count as well.
+        let total = scanned.map(|scanned| (scanned.files.max(files), scanned.bytes.max(bytes)));
+        let (total_files, total_bytes) = total.unwrap_or((0, 0));
+        let left = progress::remaining(bytes, total_bytes, elapsed);
+        let share = progress::share(bytes, total_bytes);
+        if output.is_json() {
+            output.json(&Status {
+                message_type: "status",
+                seconds_elapsed: elapsed.as_secs(),
+                seconds_remaining: left.map_or(0, |left| left.as_secs()),
+                percent_done: share,
+                total_files,
+                files_done: files,
+                total_bytes,
+                bytes_done: bytes,
+                error_count: problems,
+            });
+            output.flush();
+            return;
+        }
+        let clock = units::clock(elapsed);
+        let rate = bytes as f64 / elapsed.as_secs_f64().max(0.001);
+        let rate = units::bytes(rate as u64);
+        let done = units::bytes(bytes);
+        let eta = left.map(|left| format!(" ETA {}", units::clock(left))).unwrap_or_default();
+        output.status(&match total {
+            Some(_) => format!(
+                "[{clock}] {} {:.2}%  {files} files {done}, total {total_files} files {}, \
+                 {problems} errors, {rate}/s{eta}",
+                progress::bar(share),
+                share * 100.0,
+                units::bytes(total_bytes)
+            ),
+            None => format!("[{clock}] {files} files, {done}, {problems} errors, {rate}/s"),
+        });
+    }
+}
+
+impl<'a> VerboseStatus<'a> {
+    fn of(action: &'a str, item: &'a str) -> Self {
+        Self {
+            message_type: "verbose_status",
+            action,
+            item,
+            duration: 0.0,
+            data_size: 0,
+            data_size_in_repo: 0,
+            metadata_size: 0,
+            metadata_size_in_repo: 0,
+            total_files: 0,
+        }
+    }
+}
+
+/// Why files were read that the parent backup has, where that was for more than a change.
+fn reread(report: &Report) -> Option<String> {
+    let told = |reason: &Reason| matches!(reason, Reason::Sampled | Reason::MissingChunks);
+    if !report.read_for.iter().any(|(reason, count)| told(reason) && *count > 0) {
+        return None;
+    }
+    let parts: Vec<String> = report
+        .read_for
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(reason, count)| format!("{count} {}", reason.word()))
+        .collect();
+    Some(format!("Files read, by reason: {}", parts.join(", ")))
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
+}

@@ -1,0 +1,170 @@
+//! What every command works with: settings, output, and the repository they lead to.
+//!
+//! Invariants: only [`Session::open_or_create`] and [`Session::create`] create anything.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use windlass_engine::{
+    cancel::Cancel,
+    fault::Fault,
+    owner::Owners,
+    protocol::{
+        Access, AnnounceError, Announcement, Presence,
+        restic::{InitOptions, keys::OpenError},
+    },
+    repository::{Environment, Repository},
+    store,
+};
+
+use crate::{
+    failure::Failure,
+    output::Output,
+    settings::{Chosen, Settings, password::Purpose},
+};
+
+/// What a command works with.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) settings: Settings,
+    pub(crate) output: Arc<Output>,
+    pub(crate) cancel: Cancel,
+    pub(crate) environment: Environment,
+}
+
+/// How long cancelled work may take to end by itself.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// A repository that was just created.
+#[derive(Debug)]
+pub(crate) struct Created {
+    pub(crate) id: String,
+    pub(crate) location: String,
+}
+
+impl Session {
+    /// Opens the repository; never creates one.
+    pub(crate) async fn open(&self) -> Result<Repository, Failure> {
+        let chosen = self.settings.chosen()?;
+        self.open_chosen(&chosen).await
+    }
+
+    /// Opens the repository, or creates it where it is the default one.
+    pub(crate) async fn open_or_create(
+        &self,
+        options: &InitOptions,
+    ) -> Result<Repository, Failure> {
+        let chosen = self.settings.chosen()?;
+        if let Chosen::Default(default) = &chosen
+            && !default.exists()
+        {
+            let created = self.create(&chosen, options).await?;
+            self.output.created(&created);
+            self.output.new_default_repository(default);
+        }
+        self.open_chosen(&chosen).await
+    }
+
+    /// Creates the repository.
+    pub(crate) async fn create(
+        &self,
+        chosen: &Chosen,
+        options: &InitOptions,
+    ) -> Result<Created, Failure> {
+        let (location, password) = match chosen {
+            Chosen::Given(location) => (location.clone(), self.settings.password(Purpose::Create)?),
+            Chosen::Default(default) => {
+                (default.location(), default.new_password(&self.environment.entropy)?)
+            }
+        };
+        let id = Repository::init(&location.place(), &password, options, &self.environment).await?;
+        Ok(Created { id, location: location.to_string() })
+    }
+
+    async fn open_chosen(&self, chosen: &Chosen) -> Result<Repository, Failure> {
+        let (location, password) = match chosen {
+            Chosen::Given(location) => {
+                // Before a password is asked for, it is worth knowing that none will help.
+                if location.path().is_some_and(|path| !path.exists()) {
+                    let location = location.to_string();
+                    return Err(OpenError::NoRepository { location }.into());
+                }
+                (location.clone(), self.settings.password(Purpose::Open)?)
+            }
+            Chosen::Default(default) => {
+                let password = default.password()?;
+                self.output.using_default_repository(default);
+                (default.location(), password)
+            }
+        };
+        let options = self.settings.open_options()?;
+        let repository =
+            Repository::open(&location.place(), &password, &options, self.environment.clone())
+                .await?;
+        self.output.opened(repository.identity(), self.settings.compression);
+        Ok(repository)
+    }
+
+    /// Tells others that this command is at work in the repository.
+    pub(crate) async fn announce(
+        &self,
+        repository: &Repository,
+        access: Access,
+    ) -> Result<Presence, Failure> {
+        if self.settings.global.no_lock {
+            return Ok(Presence::Silent);
+        }
+        let announcement = Announcement {
+            access,
+            hostname: hostname(),
+            username: username(),
+            patience: self.settings.lock_patience,
+        };
+        Ok(repository.protocol().announce(&announcement, &self.cancel).await?)
+    }
+
+    /// Tells others that this command reads, so that nothing is deleted under it. Where nothing can
+    /// be written, nothing can be deleted either: then it goes on without.
+    pub(crate) async fn announce_reader(
+        &self,
+        repository: &Repository,
+    ) -> Result<Presence, Failure> {
+        match self.announce(repository, Access::Shared).await {
+            Err(Failure::Announce(AnnounceError::Fault(Fault::Store(error))))
+                if matches!(error.failure, store::Failure::Denied | store::Failure::NoSpace) =>
+            {
+                self.output.warn(&format!("reading without a lock: {error}"));
+                Ok(Presence::Silent)
+            }
+            result => result,
+        }
+    }
+
+    /// Does `work` as a reader that others see. When it is cancelled, work that watches the switch
+    /// has a second to come to its own end; then it is dropped where it stands.
+    pub(crate) async fn reading<T>(
+        &self,
+        repository: &Repository,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let presence = self.announce_reader(repository).await?;
+        let mut work = pin!(work);
+        let result = tokio::select! {
+            result = &mut work => result,
+            () = self.cancel.cancelled() => {
+                tokio::time::timeout(GRACE, work).await.unwrap_or(Err(Failure::Interrupted))
+            }
+        };
+        presence.release().await?;
+        result
+    }
+}
+
+/// The name of this host.
+pub(crate) fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// The name of the user this process belongs to.
+pub(crate) fn username() -> String {
+    Owners::default().user(rustix::process::getuid().as_raw()).into()
+}

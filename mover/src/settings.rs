@@ -1,0 +1,156 @@
+//! What the engine is told, out of what was typed, the environment and files.
+//!
+//! Invariants
+//! - An option beats `WINDLASS_…` beats `RESTIC_…` beats `KOPIA_…`; an empty variable is not set.
+//! - A value that cannot be read is an error wherever it comes from.
+//!
+//! Not here: opening anything (`session`).
+
+pub(crate) mod environment;
+pub(crate) mod password;
+
+use std::{fs::File, io::Read, path::Path, time::Duration};
+
+use clap::ValueEnum;
+use windlass_engine::{
+    filter::list_file, format::restic::compress::Level, protocol::restic::OpenOptions,
+};
+
+use crate::{
+    args::{Compression, GlobalArgs},
+    default_repository::DefaultRepository,
+    failure::Failure,
+    location::Location,
+    units,
+};
+use environment::Variables;
+
+/// Bytes that a file with a location, a password or patterns may have.
+const MOST_FILE_BYTES: u64 = 64 << 20;
+
+/// What was decided before a command runs.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) global: GlobalArgs,
+    pub(crate) variables: Variables,
+    pub(crate) compression: Compression,
+    pub(crate) pack_bytes: u64,
+    pub(crate) lock_patience: Duration,
+}
+
+/// The repository that a command works on.
+#[derive(Debug)]
+pub(crate) enum Chosen {
+    /// Somebody said where.
+    Given(Location),
+    /// Nobody did.
+    Default(DefaultRepository),
+}
+
+impl Chosen {
+    /// Where it is.
+    pub(crate) fn location(&self) -> Location {
+        match self {
+            Self::Given(location) => location.clone(),
+            Self::Default(default) => default.location(),
+        }
+    }
+}
+
+impl Settings {
+    pub(crate) fn new(global: GlobalArgs, variables: Variables) -> Result<Self, Failure> {
+        let compression = match global.compression {
+            Some(mode) => mode,
+            None => match variables.text("COMPRESSION")? {
+                Some((name, mode)) => Compression::from_str(&mode, false).map_err(|_unknown| {
+                    Failure::input(
+                        format!("{name} is {mode:?}"),
+                        "use one of auto, off, fastest, better and max",
+                    )
+                })?,
+                None => Compression::default(),
+            },
+        };
+        let pack_mib = match global.pack_size {
+            Some(mib) => mib,
+            None => variables.number("PACK_SIZE")?.unwrap_or(16),
+        };
+        if !(4..=128).contains(&pack_mib) {
+            return Err(Failure::input(
+                format!("packs of {pack_mib} MiB are not possible"),
+                "choose a size of 4 to 128 MiB",
+            ));
+        }
+        let lock_patience =
+            global.retry_lock.as_deref().map_or(Ok(Duration::ZERO), units::parse_duration)?;
+        if global.repo.is_some() && global.repository_file.is_some() {
+            return Err(Failure::input(
+                "options --repo and --repository-file are mutually exclusive",
+                "give one of them",
+            ));
+        }
+        Ok(Self { global, variables, compression, pack_bytes: pack_mib << 20, lock_patience })
+    }
+
+    /// The repository to work on.
+    pub(crate) fn chosen(&self) -> Result<Chosen, Failure> {
+        if let Some(text) = self.global.repo.as_deref().filter(|text| !text.is_empty()) {
+            return Ok(Chosen::Given(Location::parse(text)?));
+        }
+        if let Some(file) = &self.global.repository_file {
+            return location_in(file);
+        }
+        for prefix in environment::PREFIXES {
+            if let Some(text) = self.variables.of(prefix, "REPOSITORY")? {
+                return Ok(Chosen::Given(Location::parse(&text)?));
+            }
+            if let Some(file) = self.variables.path_of(prefix, "REPOSITORY_FILE") {
+                return location_in(&file);
+            }
+        }
+        Ok(Chosen::Default(DefaultRepository::of(&self.variables)?))
+    }
+
+    /// How to open it.
+    pub(crate) fn open_options(&self) -> Result<OpenOptions, Failure> {
+        let key_hint = match &self.global.key_hint {
+            Some(hint) => Some(hint.clone()),
+            None => self.variables.text("KEY_HINT")?.map(|(_name, hint)| hint),
+        };
+        let verify = !self.global.no_extra_verify;
+        Ok(OpenOptions { level: Level::from(self.compression), verify, key_hint })
+    }
+}
+
+/// The text of a small file, converted and without white space around it.
+pub(crate) fn read_text(path: &Path) -> Result<String, Failure> {
+    let data = read(path)?;
+    let text = String::from_utf8_lossy(&list_file::decode_text(&data)).into_owned();
+    Ok(text.trim().to_owned())
+}
+
+/// A file that lists something.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let failed = |error| Failure::io(format!("reading {}", path.display()), error);
+    let mut data = Vec::new();
+    let mut file = File::open(path).map_err(failed)?.take(MOST_FILE_BYTES + 1);
+    file.read_to_end(&mut data).map_err(failed)?;
+    if data.len() as u64 > MOST_FILE_BYTES {
+        return Err(Failure::input(
+            format!("{} is longer than {}", path.display(), units::bytes(MOST_FILE_BYTES)),
+            "look whether it is the right file",
+        ));
+    }
+    Ok(data)
+}
+
+fn location_in(file: &Path) -> Result<Chosen, Failure> {
+    let text = read_text(file)?;
+    if text.is_empty() {
+        return Err(Failure::input(
+            format!("{} names no repository", file.display()),
+            "write the location into its first line",
+        ));
+    }
+    Ok(Chosen::Given(Location::parse(&text)?))
+}

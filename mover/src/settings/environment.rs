@@ -1,0 +1,94 @@
+//! The variables of the process.
+//!
+//! Invariants: read once and here only; an empty variable is not set.
+
+use std::{
+    collections::HashMap,
+    ffi::{OsStr, OsString},
+    fmt,
+    os::unix::ffi::OsStrExt,
+    path::PathBuf,
+};
+
+use crate::failure::Failure;
+
+/// Beginnings of names, the strongest first. kopia has none but for its password.
+pub(crate) const PREFIXES: [&str; 2] = ["WINDLASS_", "RESTIC_"];
+
+/// Variables by name.
+pub(crate) struct Variables(HashMap<OsString, OsString>);
+
+impl Variables {
+    /// Those of this process.
+    pub(crate) fn of_process() -> Self {
+        Self(std::env::vars_os().filter(|(_name, value)| !value.is_empty()).collect())
+    }
+
+    /// The value of a variable.
+    pub(crate) fn get(&self, name: impl AsRef<OsStr>) -> Option<&OsStr> {
+        self.0.get(name.as_ref()).map(OsString::as_os_str)
+    }
+
+    /// The value of a variable, for patterns, whose bytes need not be UTF-8.
+    pub(crate) fn bytes(&self, name: &[u8]) -> Option<Vec<u8>> {
+        self.get(OsStr::from_bytes(name)).map(|value| value.as_bytes().to_vec())
+    }
+
+    /// The text of `prefix` and `name`.
+    pub(crate) fn of(&self, prefix: &str, name: &str) -> Result<Option<String>, Failure> {
+        let name = format!("{prefix}{name}");
+        let not_text = |_bytes| {
+            Failure::input(format!("{name} is not valid UTF-8"), "set it to text, or unset it")
+        };
+        self.get(&name).map(|value| value.to_owned().into_string().map_err(not_text)).transpose()
+    }
+
+    /// The path in `prefix` and `name`.
+    pub(crate) fn path_of(&self, prefix: &str, name: &str) -> Option<PathBuf> {
+        self.get(format!("{prefix}{name}")).map(PathBuf::from)
+    }
+
+    /// The text of the strongest variable of this name, and what it is called in full.
+    pub(crate) fn text(&self, name: &str) -> Result<Option<(String, String)>, Failure> {
+        for prefix in PREFIXES {
+            if let Some(text) = self.of(prefix, name)? {
+                return Ok(Some((format!("{prefix}{name}"), text)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The number in the strongest variable of this name.
+    pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, Failure> {
+        let Some((name, text)) = self.text(name)? else { return Ok(None) };
+        let number = text.parse().map_err(|_not_a_number| {
+            Failure::input(format!("{name} is {text:?}"), "set it to a number, or unset it")
+        })?;
+        Ok(Some(number))
+    }
+
+    /// Whether the strongest variable of this name says yes.
+    pub(crate) fn flag(&self, name: &str) -> Result<bool, Failure> {
+        let Some((name, text)) = self.text(name)? else { return Ok(false) };
+        match text.as_str() {
+            "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+            "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+            _ => Err(Failure::input(
+                format!("{name} is {text:?}"),
+                "set it to true or false, or unset it",
+            )),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn fixed(variables: &[(&str, &str)]) -> Self {
+        Self(variables.iter().map(|(name, value)| (name.into(), value.into())).collect())
+    }
+}
+
+/// Passwords are among them: names only.
+impl fmt::Debug for Variables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}

@@ -1,0 +1,117 @@
+//! Snapshots by host, tags and paths.
+
+use windlass_engine::model::root::Root;
+
+use crate::{failure::Failure, settings::Settings};
+
+/// Options that choose snapshots.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct FilterArgs {
+    /// Only snapshots of this host, may be given several times; empty for all [env:
+    /// WINDLASS_HOST, RESTIC_HOST]
+    #[arg(short = 'H', long = "host", value_name = "HOST")]
+    hosts: Vec<String>,
+    /// Only snapshots with all of these tags; given several times, with any of the lists
+    #[arg(long = "tag", value_name = "TAG[,TAG,...]")]
+    tags: Vec<String>,
+    /// Only snapshots of this absolute path; given several times, of all of them
+    #[arg(long = "path", value_name = "PATH")]
+    paths: Vec<String>,
+}
+
+/// What snapshots have to be like.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Filter {
+    /// Any of these.
+    hosts: Vec<String>,
+    /// All tags of any of these; an empty list is for snapshots without tags.
+    tags: Vec<Vec<String>>,
+    /// All of these.
+    paths: Vec<String>,
+}
+
+impl FilterArgs {
+    /// With the host from the environment where none was typed.
+    pub(crate) fn filter(&self, settings: &Settings) -> Result<Filter, Failure> {
+        let mut hosts = self.hosts.clone();
+        if hosts.is_empty()
+            && let Some((_name, host)) = settings.variables.text("HOST")?
+        {
+            hosts.push(host);
+        }
+        hosts.retain(|host| !host.is_empty());
+        let paths = self.paths.iter().map(|path| absolute(path)).collect();
+        Ok(Filter { hosts, tags: self.tags.iter().map(|list| split_tags(list)).collect(), paths })
+    }
+}
+
+impl Filter {
+    /// Whether a snapshot is like that.
+    pub(crate) fn matches(&self, root: &Root) -> bool {
+        let has = |tags: &Vec<String>| match tags.as_slice() {
+            [] => root.tags.is_empty(),
+            tags => tags.iter().all(|tag| root.tags.contains(tag)),
+        };
+        (self.hosts.is_empty() || self.hosts.contains(&root.hostname))
+            && (self.tags.is_empty() || self.tags.iter().any(has))
+            && self.paths.iter().all(|path| root.paths.contains(path))
+    }
+}
+
+/// The tags in `a,b`.
+pub(crate) fn split_tags(list: &str) -> Vec<String> {
+    list.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect()
+}
+
+fn absolute(path: &str) -> String {
+    let absolute = std::path::absolute(path).map(|path| path.to_string_lossy().into_owned());
+    let absolute = absolute.unwrap_or_else(|_error| path.to_owned());
+    match absolute.trim_end_matches('/') {
+        "" => "/".to_owned(),
+        trimmed => trimmed.to_owned(),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use windlass_engine::{format::time::Timestamp, model::chunk::ChunkKey};
+
+    use super::*;
+
+    pub(crate) fn root(seconds: i64, host: &str, tags: &[&str], paths: &[&str]) -> Root {
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        Root {
+            time: Timestamp::utc(seconds, 0),
+            parent: None,
+            tree: ChunkKey::full(0, [0; 32]),
+            paths: owned(paths),
+            hostname: host.into(),
+            username: "me".into(),
+            uid: 0,
+            gid: 0,
+            excludes: Vec::new(),
+            tags: owned(tags),
+            original: None,
+            description: String::new(),
+            program: String::new(),
+            summary: None,
+        }
+    }
+
+    #[test]
+    fn hosts_are_any_tags_all_of_any_list_paths_all() {
+        let root = root(0, "a", &["x", "y"], &["/p", "/q"]);
+        let matches = |hosts: &[&str], tags: &[&str], paths: &[&str]| {
+            let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+            let tags = tags.iter().map(|list| split_tags(list)).collect();
+            Filter { hosts: owned(hosts), tags, paths: owned(paths) }.matches(&root)
+        };
+        assert!(matches(&[], &[], &[]));
+        assert!(matches(&["b", "a"], &["x,y"], &["/q", "/p"]));
+        assert!(matches(&[], &["x,z", "y"], &[]));
+        assert!(!matches(&["b"], &[], &[]));
+        assert!(!matches(&[], &["x,z"], &[]));
+        assert!(!matches(&[], &[""], &[]));
+        assert!(!matches(&[], &[], &["/p", "/r"]));
+    }
+}
