@@ -27,8 +27,8 @@ pub struct Resources {
 }
 
 const MIB: u64 = 1 << 20;
-/// Two buffers of the largest usual chunk: one being read, one waiting to be taken up.
-const LEAST_BUFFERS: u64 = 16 * MIB;
+/// A buffer of the largest usual chunk: the one being read.
+const LEAST_BUFFERS: u64 = 8 * MIB;
 /// Per CPU: one under way.
 const BUFFERS_PER_CPU: u64 = 8 * MIB;
 /// More buffers than this only hide a slow store and help nobody.
@@ -49,10 +49,10 @@ impl Resources {
 
     /// Memory for all buffers of an operation.
     ///
-    /// Chunks wait between reading, computing and writing. Two CPUs keep busy with 32 MiB (chunks
+    /// Chunks wait between reading, computing and writing. Two CPUs keep busy with 24 MiB (chunks
     /// of 1 to 8 MiB, several in each stage), and each further one wants as much again as it works
     /// on. Buffers are not all the process has: tables of known chunks, stacks and the compressor
-    /// need room too, so they get an eighth of the memory, at least 16 MiB, and in a very small
+    /// need room too, so they get an eighth of the memory, at least 8 MiB, and in a very small
     /// group a quarter at the most, which is slow and safe.
     #[must_use]
     pub fn buffers(&self) -> usize {

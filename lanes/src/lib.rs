@@ -13,6 +13,7 @@
 pub mod buzhash;
 #[cfg(target_arch = "x86_64")]
 mod columns;
+pub mod heap;
 pub mod poly1305;
 pub mod rabin;
 pub mod search;

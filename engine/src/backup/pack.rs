@@ -82,6 +82,8 @@ pub(super) struct PackSet {
     data: Vec<OpenPack>,
     meta: Vec<OpenPack>,
     closing: Vec<OpenPack>,
+    /// Room of packs that are gone, for the next ones.
+    spare: Vec<Vec<u8>>,
 }
 
 impl OpenPack {
@@ -115,7 +117,15 @@ impl OpenPack {
 
 impl PackSet {
     pub(super) fn new(store: Store, encoder: Encoder, pack_bytes: u64) -> Self {
-        Self { store, encoder, pack_bytes, data: Vec::new(), meta: Vec::new(), closing: Vec::new() }
+        Self {
+            store,
+            encoder,
+            pack_bytes,
+            data: Vec::new(),
+            meta: Vec::new(),
+            closing: Vec::new(),
+            spare: Vec::new(),
+        }
     }
 
     /// Calls `each` for every stream of bytes that still has to be hashed.
@@ -133,7 +143,9 @@ impl PackSet {
         }
         self.closing
             .drain(..)
-            .map(|pack| {
+            .map(|mut pack| {
+                pack.fresh.clear();
+                self.spare.push(pack.fresh);
                 let (name, chunks) = pack.builder.finish();
                 FinishedPack { draft: pack.draft, info: PackInfo { name, lane: pack.lane, chunks } }
             })
@@ -153,7 +165,7 @@ impl PackSet {
                 draft: self.store.draft(self.pack_bytes)?,
                 lane,
                 builder: self.encoder.start_pack(),
-                fresh: Vec::new(),
+                fresh: self.spare.pop().unwrap_or_default(),
             });
         }
         let at = at.min(packs.len() - 1);

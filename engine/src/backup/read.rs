@@ -26,6 +26,9 @@ use crate::{
 /// Bytes of small files that go to a worker together.
 const GATHER_BYTES: usize = 1 << 20;
 
+/// Buffers come in multiples of this, so that they can be used again.
+const BUFFER_STEP: usize = 1 << 20;
+
 /// Files that go to a worker together at most.
 const GATHER_FILES: usize = 256;
 
@@ -58,7 +61,7 @@ impl Gather {
             self.read_small(run, file, stat, work)
         } else {
             self.flush(run);
-            LargeFile::new(run, work)?.read(run, file, stat, &[])
+            LargeFile::new(run, stat, work)?.read(run, file, stat, &[])
         }
     }
 
@@ -101,7 +104,7 @@ impl Gather {
                 // It grew while it was read: go on as with a large one.
                 let head = batch.buffer.split_off(start);
                 self.flush(run);
-                LargeFile::new(run, work)?.read(run, file, stat, &head)
+                LargeFile::new(run, stat, work)?.read(run, file, stat, &head)
             }
             Err(error) => {
                 batch.buffer.truncate(start);
@@ -115,15 +118,22 @@ impl Gather {
 struct LargeFile<'a> {
     work: &'a Arc<FileWork>,
     buffer: Vec<u8>,
+    /// Bytes the buffer is filled with before it is cut: as many as the largest chunk has, or the
+    /// whole file.
+    capacity: usize,
     held: Option<Held>,
     position: usize,
 }
 
 impl<'a> LargeFile<'a> {
-    fn new(run: &Run, work: &'a Arc<FileWork>) -> io::Result<Self> {
-        let bytes = run.cutter.max();
-        let held = run.budget.take(bytes).ok_or_else(stopped)?;
-        Ok(Self { work, buffer: run.buffers.take(bytes), held: Some(held), position: 0 })
+    fn new(run: &Run, stat: &Stat, work: &'a Arc<FileWork>) -> io::Result<Self> {
+        // One byte more than the file has, so that its end is found before the buffer is full.
+        let size = usize::try_from(stat.size).unwrap_or(usize::MAX).saturating_add(1);
+        let largest = run.cutter.max();
+        let capacity = size.min(largest).next_multiple_of(BUFFER_STEP).min(largest);
+        let held = run.budget.take(capacity).ok_or_else(stopped)?;
+        let buffer = run.buffers.take(capacity);
+        Ok(Self { work, buffer, capacity, held: Some(held), position: 0 })
     }
 
     fn read(
@@ -133,7 +143,6 @@ impl<'a> LargeFile<'a> {
         stat: &Stat,
         head: &[u8],
     ) -> io::Result<u64> {
-        let capacity = run.cutter.max();
         let mut total = head.len() as u64;
         self.buffer.extend_from_slice(head);
         let mut extents = Extents::new(stat);
@@ -141,7 +150,7 @@ impl<'a> LargeFile<'a> {
             if run.cancel.is_cancelled() {
                 return Err(stopped());
             }
-            let room = capacity - self.buffer.len();
+            let room = self.capacity - self.buffer.len();
             let got = match extents.at(file, total)? {
                 Extent::Zeros(zeros) => {
                     let skipped = self.skip_zero_chunks(run, zeros);
@@ -162,9 +171,18 @@ impl<'a> LargeFile<'a> {
                 }
             };
             total += got as u64;
-            if self.buffer.len() == capacity {
+            if self.buffer.len() == self.capacity {
                 self.send(run, false)?;
             }
+        }
+    }
+
+    /// A file that has grown beyond its buffer without a cut gets room for the largest chunk. The
+    /// bytes beyond what is held are few and short-lived: this is rare.
+    fn grow(&mut self, run: &Run) {
+        if self.capacity < run.cutter.max() {
+            self.capacity = run.cutter.max();
+            self.buffer.reserve_exact(self.capacity - self.buffer.len());
         }
     }
 
@@ -208,6 +226,7 @@ impl<'a> LargeFile<'a> {
         }
         if chunks.is_empty() {
             self.buffer.drain(..start);
+            self.grow(run);
             return Ok(());
         }
         // The full buffer is on its way before the next one is waited for: with a budget of a
@@ -216,9 +235,10 @@ impl<'a> LargeFile<'a> {
         let buffer = std::mem::take(&mut self.buffer);
         run.spawn_batch(Batch { buffer, held: self.held.take(), chunks });
         if !at_end {
-            let bytes = run.cutter.max();
-            self.held = Some(run.budget.take(bytes).ok_or_else(stopped)?);
-            self.buffer = run.buffers.take(bytes);
+            // It may have grown: from here on only room for the largest chunk is sure to be enough.
+            self.capacity = run.cutter.max();
+            self.held = Some(run.budget.take(self.capacity).ok_or_else(stopped)?);
+            self.buffer = run.buffers.take(self.capacity);
             self.buffer.extend_from_slice(&rest);
         }
         Ok(())

@@ -44,14 +44,42 @@ pub(super) struct Run {
     workers: Workers,
     pool: Arc<rayon::ThreadPool>,
     state: Mutex<State>,
-    idle: Condvar,
+    tasks: Arc<Tasks>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    tasks: usize,
     top: Option<ChunkKey>,
     failure: Option<Fault>,
+}
+
+/// How many tasks are on the pool. Outlives the run by the moment in which its last task lets go
+/// of it, so that whoever waited is the only holder then.
+#[derive(Debug, Default)]
+struct Tasks {
+    count: Mutex<usize>,
+    none_left: Condvar,
+}
+
+impl Tasks {
+    fn begin(&self) {
+        *self.count.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+    }
+
+    fn end(&self) {
+        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        *count -= 1;
+        if *count == 0 {
+            self.none_left.notify_all();
+        }
+    }
+
+    fn wait(&self) {
+        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        while *count > 0 {
+            count = self.none_left.wait(count).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
 }
 
 /// The figures of a backup while it runs.
@@ -118,7 +146,7 @@ impl Run {
             workers,
             pool,
             state: Mutex::default(),
-            idle: Condvar::new(),
+            tasks: Arc::default(),
         }
     }
 
@@ -145,7 +173,7 @@ impl Run {
     }
 
     fn spawn(self: &Arc<Self>, task: impl FnOnce(&Self) -> Result<(), Fault> + Send + 'static) {
-        self.lock().tasks += 1;
+        self.tasks.begin();
         let run = Arc::clone(self);
         self.pool.spawn(move || {
             if !run.cancel.is_cancelled()
@@ -153,11 +181,9 @@ impl Run {
             {
                 run.fail(fault);
             }
-            let mut state = run.lock();
-            state.tasks -= 1;
-            if state.tasks == 0 {
-                run.idle.notify_all();
-            }
+            let tasks = Arc::clone(&run.tasks);
+            drop(run);
+            tasks.end();
         });
     }
 
@@ -174,10 +200,8 @@ impl Run {
 
     /// Waits until no task is left; then the key of the top directory.
     pub(super) fn wait_idle(&self) -> Result<ChunkKey, Fault> {
+        self.tasks.wait();
         let mut state = self.lock();
-        while state.tasks > 0 {
-            state = self.idle.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
         if let Some(fault) = state.failure.take() {
             return Err(fault);
         }
@@ -348,7 +372,8 @@ fn is_zero(bytes: &[u8]) -> bool {
     blocks.iter().all(|block| *block == [0; 64]) && rest.iter().all(|byte| *byte == 0)
 }
 
-/// Buffers that were used before, so that a new one costs no page faults.
+/// Buffers that were used before, so that a new one costs no page faults. Idle ones are not in the
+/// budget, so only as many are kept as change hands at any moment.
 #[derive(Debug, Default)]
 pub(super) struct Buffers(Mutex<Vec<Vec<u8>>>);
 
@@ -356,18 +381,20 @@ impl Buffers {
     /// An empty buffer with room for `bytes`.
     pub(super) fn take(&self, bytes: usize) -> Vec<u8> {
         let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match free
-            .iter()
-            .position(|buffer| buffer.capacity() >= bytes && buffer.capacity() / 4 <= bytes)
-        {
+        // The smallest that is large enough.
+        let fitting = (0..free.len()).filter(|at| free[*at].capacity() >= bytes);
+        match fitting.min_by_key(|at| free[*at].capacity()) {
             Some(at) => free.swap_remove(at),
-            None => Vec::with_capacity(bytes),
+            None => {
+                free.clear();
+                Vec::with_capacity(bytes)
+            }
         }
     }
 
     /// Takes a buffer back.
     pub(super) fn give_back(&self, mut buffer: Vec<u8>) {
-        const KEPT: usize = 4;
+        const KEPT: usize = 2;
         buffer.clear();
         let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if free.len() < KEPT {

@@ -119,12 +119,12 @@ fn buffers_follow_cpus_within_the_memory() {
         let memory_bytes = memory_mib * MIB;
         Resources { cpus, memory_bytes, buffer_bytes: None, because }.buffers() as u64 / MIB
     };
-    assert_eq!(buffers(1, 4096), 24);
-    assert_eq!(buffers(2, 4096), 32);
-    assert_eq!(buffers(8, 4096), 80);
+    assert_eq!(buffers(1, 4096), 16);
+    assert_eq!(buffers(2, 4096), 24);
+    assert_eq!(buffers(8, 4096), 72);
     assert_eq!(buffers(8, 512), 64);
     assert_eq!(buffers(2, 128), 16);
-    assert_eq!(buffers(2, 64), 16);
+    assert_eq!(buffers(2, 64), 8);
     assert_eq!(buffers(500, 1 << 20), 1024);
     let mut chosen = of(2, &[MEMINFO]);
     chosen.buffer_bytes = Some(7);
