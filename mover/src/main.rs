@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     let output = Arc::new(Output::new(&cli.global, &variables));
     let result = Settings::new(cli.global, variables).and_then(|settings| {
         let session = Session {
-            settings,
+            settings: Arc::new(settings),
             output: Arc::clone(&output),
             cancel: Cancel::new(),
             environment: Environment::system(),

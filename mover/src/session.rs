@@ -4,9 +4,11 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
+use rustix::termios::{self, OptionalActions};
 use windlass_engine::{
     cancel::Cancel,
     fault::Fault,
+    format::secret::Password,
     owner::Owners,
     protocol::{
         Access, AnnounceError, Announcement, Presence,
@@ -25,7 +27,7 @@ use crate::{
 /// What a command works with.
 #[derive(Debug)]
 pub(crate) struct Session {
-    pub(crate) settings: Settings,
+    pub(crate) settings: Arc<Settings>,
     pub(crate) output: Arc<Output>,
     pub(crate) cancel: Cancel,
     pub(crate) environment: Environment,
@@ -71,7 +73,7 @@ impl Session {
         options: &InitOptions,
     ) -> Result<Created, Failure> {
         let (location, password) = match chosen {
-            Chosen::Given(location) => (location.clone(), self.settings.password(Purpose::Create)?),
+            Chosen::Given(location) => (location.clone(), self.password(Purpose::Create).await?),
             Chosen::Default(default) => {
                 (default.location(), default.new_password(&self.environment.entropy)?)
             }
@@ -88,7 +90,7 @@ impl Session {
                     let location = location.to_string();
                     return Err(OpenError::NoRepository { location }.into());
                 }
-                (location.clone(), self.settings.password(Purpose::Open)?)
+                (location.clone(), self.password(Purpose::Open).await?)
             }
             Chosen::Default(default) => {
                 let password = default.password()?;
@@ -97,11 +99,45 @@ impl Session {
             }
         };
         let options = self.settings.open_options()?;
-        let repository =
-            Repository::open(&location.place(), &password, &options, self.environment.clone())
-                .await?;
+        let place = location.place();
+        let repository = tokio::select! {
+            opened = Repository::open(&place, &password, &options, self.environment.clone()) => {
+                opened?
+            }
+            () = self.cancel.cancelled() => return Err(Failure::Interrupted),
+        };
+        if !self.settings.global.option.is_empty() {
+            self.output.warn("options of storage backends (-o) have no effect on a directory");
+        }
         self.output.opened(repository.identity(), self.settings.compression);
         Ok(repository)
+    }
+
+    async fn password(&self, purpose: Purpose) -> Result<Password, Failure> {
+        let settings = Arc::clone(&self.settings);
+        self.asking(move || settings.password(purpose)).await
+    }
+
+    /// Waits for a person, a file or a program, but no longer than until it is cancelled.
+    pub(crate) async fn asking<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let terminal = std::io::stdin();
+        let before = termios::tcgetattr(&terminal);
+        tokio::select! {
+            answer = tokio::task::spawn_blocking(ask) => {
+                answer.unwrap_or_else(|_panicked| Err(Fault::Bug("asking panicked").into()))
+            }
+            () = self.cancel.cancelled() => {
+                // Whoever asks has switched the echo off and will never switch it on again.
+                if let Ok(before) = before {
+                    let _as_good_as_can_be =
+                        termios::tcsetattr(&terminal, OptionalActions::Now, &before);
+                }
+                Err(Failure::Interrupted)
+            }
+        }
     }
 
     /// Tells others that this command is at work in the repository.

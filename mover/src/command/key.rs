@@ -16,7 +16,10 @@ use crate::{
     failure::{Failure, Outcome},
     output::table::Table,
     session::{self, Session},
-    settings::password::{self, NewPassword},
+    settings::{
+        Chosen,
+        password::{self, NewPassword},
+    },
     units,
 };
 
@@ -65,31 +68,48 @@ struct KeyJson<'a> {
 }
 
 pub(crate) async fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
+    if let (Args::Passwd(_), Chosen::Default(default)) = (&args, session.settings.chosen()?) {
+        return Err(Failure::input(
+            "the default repository is opened by its key file, which would not fit any more",
+            format!("add a password with `key add`, and name it with -r {}", default.location()),
+        ));
+    }
     let repository = session.open().await?;
     match args {
         Args::List => list(&repository, session).await?,
         Args::Add(new) => {
+            let password = new.password(session).await?;
             let presence = session.announce(&repository, Access::Shared).await?;
-            let added = add(&repository, &new, session).await;
+            let added = add(&repository, &new, &password, session).await;
             presence.release().await?;
-            let (id, _password) = added?;
+            let (id, _reopened) = added?;
             session.output.line(&format!("saved new key with ID {id}"));
         }
         Args::Passwd(new) => {
+            let password = new.password(session).await?;
             let presence = session.announce(&repository, Access::Exclusive).await?;
-            let changed = change(&repository, &new, session).await;
+            let changed = change(&repository, &new, &password, session).await;
             presence.release().await?;
             session.output.line(&format!("saved new key with ID {}", changed?));
         }
         Args::Remove { key } => {
             let presence = session.announce(&repository, Access::Exclusive).await?;
-            let in_use = in_use(&repository)?;
-            let removed = repository.protocol().remove_key(&key, in_use).await;
+            let removed = remove(&repository, &key).await;
             presence.release().await?;
             session.output.line(&format!("removed key {}", removed?));
         }
     }
     Ok(Outcome::Done)
+}
+
+impl New {
+    async fn password(&self, session: &Session) -> Result<Password, Failure> {
+        let source = NewPassword {
+            file: self.new_password_file.clone(),
+            empty: self.new_insecure_no_password,
+        };
+        session.asking(move || password::new_password(&source)).await
+    }
 }
 
 async fn list(repository: &Repository, session: &Session) -> Result<(), Failure> {
@@ -121,19 +141,17 @@ async fn list(repository: &Repository, session: &Session) -> Result<(), Failure>
 async fn add(
     repository: &Repository,
     new: &New,
+    password: &Password,
     session: &Session,
 ) -> Result<(String, Repository), Failure> {
-    let source =
-        NewPassword { file: new.new_password_file.as_deref(), empty: new.new_insecure_no_password };
-    let password = password::new_password(&source)?;
     let owner = Owner {
         username: new.user.clone().unwrap_or_else(session::username),
         hostname: new.host.clone().unwrap_or_else(session::hostname),
         created: session.environment.clock.now(),
     };
     let protocol = repository.protocol();
-    let id = protocol.add_key(&password, &owner, repository.pool()).await?;
-    match reopen(&id, &password, session).await {
+    let id = protocol.add_key(password, &owner, repository.pool()).await?;
+    match reopen(&id, password, session).await {
         Ok(reopened) => Ok((id, reopened)),
         Err(failure) => {
             protocol.remove_key(&id, in_use(repository)?).await?;
@@ -143,10 +161,22 @@ async fn add(
 }
 
 /// Adds a key, and then removes the one that was in use until now.
-async fn change(repository: &Repository, new: &New, session: &Session) -> Result<String, Failure> {
-    let (id, reopened) = add(repository, new, session).await?;
+async fn change(
+    repository: &Repository,
+    new: &New,
+    password: &Password,
+    session: &Session,
+) -> Result<String, Failure> {
+    let (id, reopened) = add(repository, new, password, session).await?;
     reopened.protocol().remove_key(in_use(repository)?, &id).await?;
     Ok(id)
+}
+
+async fn remove(repository: &Repository, key: &str) -> Result<String, Failure> {
+    if key.is_empty() {
+        return Err(Failure::input("an empty text names no key", "`windlass key list` shows them"));
+    }
+    Ok(repository.protocol().remove_key(key, in_use(repository)?).await?)
 }
 
 async fn reopen(id: &str, password: &Password, session: &Session) -> Result<Repository, Failure> {

@@ -164,12 +164,6 @@ async fn restored(
 
 impl Args {
     fn options(&self, session: &Session) -> Result<Options, Failure> {
-        if self.target.as_os_str().is_empty() {
-            return Err(Failure::input(
-                "please specify a directory to restore to (--target)",
-                "name one; it is made where it is missing",
-            ));
-        }
         let variables = &session.settings.variables;
         let include = PatternTexts {
             sensitive: patterns(&self.include, &self.include_file, variables)?,

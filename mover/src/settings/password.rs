@@ -8,7 +8,7 @@
 
 use std::{
     io::{BufRead, IsTerminal, Read},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -27,9 +27,9 @@ pub(crate) enum Purpose {
 }
 
 /// Where a new password comes from.
-#[derive(Debug, Default)]
-pub(crate) struct NewPassword<'a> {
-    pub(crate) file: Option<&'a Path>,
+#[derive(Clone, Debug, Default)]
+pub(crate) struct NewPassword {
+    pub(crate) file: Option<PathBuf>,
     pub(crate) empty: bool,
 }
 
@@ -79,7 +79,7 @@ impl Settings {
 }
 
 /// A password for a new key.
-pub(crate) fn new_password(source: &NewPassword<'_>) -> Result<Password, Failure> {
+pub(crate) fn new_password(source: &NewPassword) -> Result<Password, Failure> {
     match source {
         NewPassword { empty: true, file: Some(_) } => Err(Failure::input(
             "--new-password-file and --new-insecure-no-password are mutually exclusive",

@@ -1,0 +1,13 @@
+//! The behaviour of the binary, seen from outside.
+
+mod backup;
+mod bad_input;
+mod default_repository;
+mod generate;
+mod interrupt;
+mod key;
+mod password;
+mod place;
+mod restic;
+mod restore;
+mod snapshots;

@@ -1,0 +1,140 @@
+//! A directory with a source and a repository, and the program run in it.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The password of every repository here.
+pub(crate) const PASSWORD: &str = "correct horse";
+
+/// Where a test works.
+pub(crate) struct Place {
+    pub(crate) dir: TempDir,
+}
+
+/// What the program said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Place {
+    /// With a source of two files and a directory.
+    pub(crate) fn new() -> Self {
+        let place = Self { dir: tempfile::tempdir().expect("a directory") };
+        fs::create_dir_all(place.path("src/d")).expect("a directory");
+        place.write("src/a", b"first");
+        place.write("src/d/b", &[7; 100_000]);
+        place
+    }
+
+    /// And with a repository.
+    pub(crate) fn with_repository() -> Self {
+        let place = Self::new();
+        let said = place.run(&["init"]);
+        assert_eq!(said.code, Some(0), "{said:?}");
+        place
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, content: &[u8]) {
+        fs::write(self.path(name), content).expect("a file is written");
+    }
+
+    /// The program in this directory, with nothing in its environment but a home.
+    pub(crate) fn bare(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_windlass"));
+        command.env_clear().current_dir(self.dir.path()).stdin(Stdio::null());
+        command.env("HOME", self.path("home")).env("TZ", "UTC");
+        command
+    }
+
+    /// The program on the repository of this place.
+    pub(crate) fn command<A: AsRef<OsStr>>(&self, args: &[A]) -> Command {
+        let mut command = self.bare();
+        command.env("RESTIC_REPOSITORY", "repo").env("RESTIC_PASSWORD", PASSWORD).args(args);
+        command
+    }
+
+    pub(crate) fn run<A: AsRef<OsStr>>(&self, args: &[A]) -> Said {
+        Said::of(&mut self.command(args))
+    }
+
+    /// Runs what has to work.
+    pub(crate) fn done<A: AsRef<OsStr>>(&self, args: &[A]) -> Said {
+        let said = self.run(args);
+        assert_eq!(said.code, Some(0), "{said:?}");
+        said
+    }
+
+    /// The snapshots, as `snapshots --json` lists them.
+    pub(crate) fn snapshots(&self) -> Vec<Value> {
+        let said = self.done(&["snapshots", "--json"]);
+        serde_json::from_str(&said.out).expect("an array")
+    }
+
+    /// The only file in a directory of the repository.
+    pub(crate) fn only_file(&self, directory: &str) -> PathBuf {
+        let files = files(&self.path("repo").join(directory));
+        assert_eq!(files.len(), 1, "{files:?}");
+        files[0].clone()
+    }
+}
+
+impl Said {
+    pub(crate) fn of(command: &mut Command) -> Self {
+        Self::from(command.output().expect("the program starts"))
+    }
+
+    /// The lines of JSON on standard output.
+    pub(crate) fn messages(&self) -> Vec<Value> {
+        let lines = self.out.lines();
+        lines.map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+    }
+
+    /// The only message of this type.
+    pub(crate) fn message(&self, of_type: &str) -> Value {
+        let found = self.messages().into_iter().filter(|it| it["message_type"] == of_type);
+        let found: Vec<Value> = found.collect();
+        assert_eq!(found.len(), 1, "{of_type} in {self:?}");
+        found[0].clone()
+    }
+
+    /// Fails with this code, saying these words.
+    pub(crate) fn refused(&self, code: i32, words: &[&str]) {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        for word in words {
+            assert!(self.err.contains(word), "{word:?} is not said: {self:?}");
+        }
+        assert!(!self.err.contains("panicked"), "{self:?}");
+    }
+}
+
+impl From<Output> for Said {
+    fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+        Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
+}
+
+/// All files below a directory.
+pub(crate) fn files(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found.sort();
+    found
+}

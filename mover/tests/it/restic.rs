@@ -1,0 +1,106 @@
+//! Beside the real restic: its options exist here, and each reads what the other wrote.
+
+use std::{collections::BTreeSet, fs, io::Write, process::Command};
+
+use crate::place::{PASSWORD, Place, Said};
+
+/// Options for other storage than directories, for what Windlass does its own way, or not yet.
+const WITHOUT: [&str; 22] = [
+    "cacert",
+    "cleanup-cache",
+    "exclude-cloud-files",
+    "from-insecure-no-password",
+    "from-key-hint",
+    "from-password-command",
+    "from-password-file",
+    "from-repo",
+    "from-repository-file",
+    "http-user-agent",
+    "insecure-tls",
+    "limit-download",
+    "limit-upload",
+    "stuck-request-timeout",
+    "tls-client-cert",
+    "use-fs-snapshot",
+    "bash-completion",
+    "fish-completion",
+    "man",
+    "powershell-completion",
+    "zsh-completion",
+    "version",
+];
+
+/// Whether it can be had; under CI it has to.
+fn there_is_restic() -> bool {
+    let found = Command::new("restic").arg("version").output().is_ok();
+    assert!(found || std::env::var_os("CI").is_none(), "restic is not on the PATH");
+    if !found {
+        writeln!(std::io::stderr(), "skipped: restic is not on the PATH").expect("said");
+    }
+    found
+}
+
+/// The long options in a help text.
+fn options(help: &str) -> BTreeSet<String> {
+    let words = help.lines().filter_map(|line| line.trim_start().strip_prefix('-'));
+    let long = words
+        .filter_map(|line| line.split_once("--").map_or(line.strip_prefix('-'), |it| Some(it.1)));
+    long.map(|name| {
+        name.chars().take_while(|char| char.is_ascii_alphanumeric() || *char == '-').collect()
+    })
+    .collect()
+}
+
+#[test]
+fn every_option_of_restic_is_known() {
+    if !there_is_restic() {
+        return;
+    }
+    let place = Place::new();
+    let commands = [
+        "backup",
+        "restore",
+        "snapshots",
+        "init",
+        "key list",
+        "key add",
+        "key passwd",
+        "key remove",
+    ];
+    for command in commands {
+        let words: Vec<&str> = command.split(' ').chain(["--help"]).collect();
+        let theirs = Command::new("restic").args(&words).output().expect("help");
+        let theirs = options(&String::from_utf8_lossy(&theirs.stdout));
+        assert!(theirs.contains("repo") && theirs.contains("password-file"), "{theirs:?}");
+        let ours = options(&Said::of(place.bare().args(&words)).out);
+        let missing: Vec<&String> =
+            theirs.difference(&ours).filter(|name| !WITHOUT.contains(&name.as_str())).collect();
+        assert!(missing.is_empty(), "{command} lacks {missing:?}");
+    }
+}
+
+#[test]
+fn each_reads_what_the_other_wrote() {
+    if !there_is_restic() {
+        return;
+    }
+    let place = Place::with_repository();
+    place.done(&["backup", "src"]);
+    let theirs = |args: &[&str]| {
+        let mut command = Command::new("restic");
+        command.current_dir(place.dir.path()).env("RESTIC_PASSWORD", PASSWORD);
+        let said = Said::of(command.args(["-r", "repo", "--no-cache"]).args(args));
+        assert_eq!(said.code, Some(0), "{args:?} {said:?}");
+        said.out
+    };
+    theirs(&["check", "--read-data"]);
+    theirs(&["restore", "latest", "--target", "theirs"]);
+    assert_eq!(fs::read(place.path("theirs/src/a")).expect("restored"), b"first");
+    place.write("src/new", b"new");
+    theirs(&["backup", "src"]);
+    assert_eq!(place.snapshots().len(), 2);
+    place.done(&["restore", "latest", "-t", "ours"]);
+    assert_eq!(fs::read(place.path("ours/src/new")).expect("restored"), b"new");
+    let said = place.done(&["backup", "src", "--json"]).message("summary");
+    assert_eq!((&said["files_unmodified"], &said["data_blobs"]), (&3.into(), &0.into()));
+}
