@@ -24,11 +24,18 @@ mod publish;
 mod read;
 mod run;
 mod seal;
+mod stream;
 mod targets;
 mod walk;
 mod work;
 
-use std::{path::PathBuf, sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{
+    fmt,
+    io::Read,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::{runtime::Handle, sync::mpsc};
 use windlass_format::time::Timestamp;
@@ -54,6 +61,38 @@ use compare::{Policy, Reason};
 use parent::ParentChoice;
 pub use run::Problem;
 use run::{Figures, Problems, Run};
+use targets::Targets;
+
+/// Bytes of one file that come from elsewhere than a file system: standard input, a command.
+pub struct Stream {
+    /// Where the file is in the backup, `/` in front.
+    pub path: PathBuf,
+    /// The bytes. An error, or no byte at all, means that there is no backup: nothing is saved of
+    /// a dump that broke off.
+    pub bytes: Box<dyn Read + Send>,
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Stream({})", self.path.display())
+    }
+}
+
+/// Where a backup comes from.
+enum Origin {
+    Targets(Targets),
+    Stream(Stream),
+}
+
+impl Origin {
+    /// The absolute paths to note.
+    fn paths(&self) -> Vec<String> {
+        match self {
+            Self::Targets(targets) => targets.paths(),
+            Self::Stream(stream) => vec![stream.path.to_string_lossy().into_owned()],
+        }
+    }
+}
 
 /// Packs that wait for the store at most.
 const PACK_QUEUE: usize = 2;
@@ -63,6 +102,8 @@ const PACK_QUEUE: usize = 2;
 pub struct Options {
     /// Files and directories; relative ones are stored under their relative path, as restic does.
     pub targets: Vec<PathBuf>,
+    /// The directory that relative targets are in.
+    pub base: PathBuf,
     /// What is left out.
     pub filter: Filter,
     /// The exclude patterns as given, to be noted with the root.
@@ -103,6 +144,7 @@ impl Options {
     pub fn new(targets: Vec<PathBuf>, hostname: String) -> Self {
         Self {
             targets,
+            base: PathBuf::from("/"),
             filter: Filter::default(),
             excludes: Vec::new(),
             one_file_system: false,
@@ -200,6 +242,28 @@ pub async fn run(
     monitor: Arc<dyn Monitor>,
     cancel: &Cancel,
 ) -> Result<Report, BackupError> {
+    let origin = Origin::Targets(Targets::look_at(&options.targets, &options.base)?);
+    run_from(repository, origin, options, monitor, cancel).await
+}
+
+/// Backs up one stream as one file; `options.targets` and the rules for files play no part.
+pub async fn run_stream(
+    repository: &Repository,
+    stream: Stream,
+    options: Options,
+    monitor: Arc<dyn Monitor>,
+    cancel: &Cancel,
+) -> Result<Report, BackupError> {
+    run_from(repository, Origin::Stream(stream), options, monitor, cancel).await
+}
+
+async fn run_from(
+    repository: &Repository,
+    origin: Origin,
+    options: Options,
+    monitor: Arc<dyn Monitor>,
+    cancel: &Cancel,
+) -> Result<Report, BackupError> {
     let environment = repository.environment();
     let started = environment.clock.now();
     // A child: cancelled by the caller, by a lost lock and by a failing stage alike.
@@ -217,7 +281,7 @@ pub async fn run(
         repository.protocol().announce(&announcement, &cancel).await?
     };
     let presence = Arc::new(presence);
-    let result = announced(repository, options, monitor, &cancel, started, &presence).await;
+    let result = announced(repository, origin, options, monitor, &cancel, started, &presence).await;
     // The publisher is gone by now, so this is the last one.
     if let Some(presence) = Arc::into_inner(presence) {
         let released = presence.release().await;
@@ -230,21 +294,23 @@ pub async fn run(
 
 async fn announced(
     repository: &Repository,
+    origin: Origin,
     options: Options,
     monitor: Arc<dyn Monitor>,
     cancel: &Cancel,
     started: Timestamp,
     presence: &Arc<Presence>,
 ) -> Result<Report, BackupError> {
-    let targets = targets::Targets::look_at(&options.targets)?;
+    let paths = origin.paths();
     // Roots first, the index second: every root that is seen is fully indexed then.
     monitor.event(Event::Phase(Phase::Index));
-    let parent = parent::find(repository, &options, &targets.paths(), started).await?;
+    let parent = parent::find(repository, &options, &paths, started).await?;
     monitor.event(Event::Parent(parent.as_ref().map(|(id, _)| id)));
     let index = repository.index().await?;
     monitor.event(Event::Phase(Phase::Transfer));
-    let outcome =
-        transfer(repository, &options, &targets, &parent, &index, &monitor, cancel, presence);
+    let outcome = transfer(
+        repository, &options, origin, started, &parent, &index, &monitor, cancel, presence,
+    );
     let (top, figures, problems, published) = outcome.await?;
     let report = |root: Option<RootId>, summary| Report {
         root,
@@ -260,7 +326,8 @@ async fn announced(
     };
     let clock = &repository.environment().clock;
     let summary = figures.summary(started, clock.now());
-    if targets.is_all_gone(&summary) {
+    let found = summary.total_files + summary.dirs_new + summary.dirs_changed;
+    if problems.count > 0 && found + summary.dirs_unmodified == 0 {
         return Err(BackupError::Empty);
     }
     let unchanged = parent.as_ref().is_some_and(|(_, parent)| parent.tree == top);
@@ -272,7 +339,7 @@ async fn announced(
         time: options.time.unwrap_or(started),
         parent: parent.as_ref().map(|(id, _)| id.clone()),
         tree: top,
-        paths: targets.paths(),
+        paths,
         hostname: options.hostname,
         username: options.username,
         uid: rustix::process::getuid().as_raw(),
@@ -293,7 +360,8 @@ async fn announced(
 async fn transfer(
     repository: &Repository,
     options: &Options,
-    targets: &targets::Targets,
+    origin: Origin,
+    started: Timestamp,
     parent: &Option<(RootId, Root)>,
     index: &Arc<Index>,
     monitor: &Arc<dyn Monitor>,
@@ -363,7 +431,6 @@ async fn transfer(
         queue: walk::Queue::default(),
     };
     let old_top = parent.as_ref().map(|(_, root)| root.tree);
-    let targets = targets.clone();
     let stop = {
         let (run, cancel) = (Arc::clone(&run), cancel.clone());
         tokio::spawn(async move {
@@ -372,7 +439,14 @@ async fn transfer(
         })
     };
     let blocking = tokio::task::spawn_blocking(move || -> Result<_, Fault> {
-        walk.start(&targets, old_top);
+        match origin {
+            Origin::Targets(targets) => walk.start(&targets, old_top),
+            Origin::Stream(stream) => {
+                if let Err(fault) = walk.stream(stream, old_top, started) {
+                    run.fail(fault);
+                }
+            }
+        }
         std::thread::scope(|scope| {
             for _thread in 0..source_threads {
                 scope.spawn(|| walk.source_thread());

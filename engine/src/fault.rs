@@ -69,6 +69,14 @@ pub enum Fault {
     /// The operation was cancelled.
     #[error("cancelled")]
     Cancelled,
+    /// The stream that was to be backed up broke off.
+    #[error("{path}: {source}")]
+    Stream {
+        /// Its path in the backup.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// What was just encoded does not decode to what it was made from.
     #[error("{what} could not be read back after encoding: faulty memory or processor")]
     VerifyFailed {
@@ -101,7 +109,7 @@ impl Fault {
             Self::Damaged { .. } | Self::Missing { .. } => Class::Damaged,
             Self::Unsupported { .. } => Class::Unsupported,
             Self::LockLost => Class::Retry,
-            Self::Entropy(_) => Class::WrongInput,
+            Self::Entropy(_) | Self::Stream { .. } => Class::WrongInput,
             Self::Cancelled => Class::Cancelled,
             Self::VerifyFailed { .. } | Self::Bug(_) => Class::Bug,
         }
@@ -130,6 +138,7 @@ impl Fault {
             }
             Self::Unsupported { .. } => "use a newer version of Windlass",
             Self::LockLost => "look at the connection to the store, then run again",
+            Self::Stream { .. } => "nothing was saved: look at what should have written the data",
             Self::Entropy(_) => "give this process access to the system's random generator",
             Self::Cancelled => "run again to go on; what was stored is kept",
             Self::VerifyFailed { .. } => {

@@ -61,8 +61,22 @@ impl Gather {
             self.read_small(run, file, stat, work)
         } else {
             self.flush(run);
-            LargeFile::new(run, stat, work)?.read(run, file, stat, &[])
+            let mut extents = Extents::new(stat);
+            let large = LargeFile::new(run, stat.size, work)?;
+            large.read(run, file, |file, at| extents.at(file, at), &[])
         }
+    }
+
+    /// Reads a stream of unknown length into batches.
+    pub(super) fn read_stream(
+        &mut self,
+        run: &Arc<Run>,
+        stream: &mut dyn Read,
+        work: &Arc<FileWork>,
+    ) -> io::Result<u64> {
+        self.flush(run);
+        let large = LargeFile::new(run, u64::MAX, work)?;
+        large.read(run, stream, |_stream, _at| Ok(Extent::Data(u64::MAX)), &[])
     }
 
     /// A file of one chunk goes behind others in the open batch.
@@ -104,7 +118,8 @@ impl Gather {
                 // It grew while it was read: go on as with a large one.
                 let head = batch.buffer.split_off(start);
                 self.flush(run);
-                LargeFile::new(run, stat, work)?.read(run, file, stat, &head)
+                let large = LargeFile::new(run, u64::MAX, work)?;
+                large.read(run, file, |_file, _at| Ok(Extent::Data(u64::MAX)), &head)
             }
             Err(error) => {
                 batch.buffer.truncate(start);
@@ -126,9 +141,9 @@ struct LargeFile<'a> {
 }
 
 impl<'a> LargeFile<'a> {
-    fn new(run: &Run, stat: &Stat, work: &'a Arc<FileWork>) -> io::Result<Self> {
+    fn new(run: &Run, size: u64, work: &'a Arc<FileWork>) -> io::Result<Self> {
         // One byte more than the file has, so that its end is found before the buffer is full.
-        let size = usize::try_from(stat.size).unwrap_or(usize::MAX).saturating_add(1);
+        let size = usize::try_from(size).unwrap_or(usize::MAX).saturating_add(1);
         let largest = run.cutter.max();
         let capacity = size.min(largest).next_multiple_of(BUFFER_STEP).min(largest);
         let held = run.budget.take(capacity).ok_or_else(stopped)?;
@@ -136,32 +151,33 @@ impl<'a> LargeFile<'a> {
         Ok(Self { work, buffer, capacity, held: Some(held), position: 0 })
     }
 
-    fn read(
+    fn read<R: Read + ?Sized>(
         mut self,
         run: &Arc<Run>,
-        file: &mut File,
-        stat: &Stat,
+        from: &mut R,
+        mut extent_at: impl FnMut(&mut R, u64) -> io::Result<Extent>,
         head: &[u8],
     ) -> io::Result<u64> {
         let mut total = head.len() as u64;
         self.buffer.extend_from_slice(head);
-        let mut extents = Extents::new(stat);
         loop {
             if run.cancel.is_cancelled() {
                 return Err(stopped());
             }
             let room = self.capacity - self.buffer.len();
-            let got = match extents.at(file, total)? {
+            let got = match extent_at(from, total)? {
                 Extent::Zeros(zeros) => {
                     let skipped = self.skip_zero_chunks(run, zeros);
                     total += skipped;
                     let zeros = usize::try_from(zeros - skipped).unwrap_or(usize::MAX).min(room);
                     self.buffer.resize(self.buffer.len() + zeros, 0);
-                    zeros
+                    total += zeros as u64;
+                    total -= self.cut_into_zeros(run, zeros)?;
+                    0
                 }
                 Extent::Data(bytes) => {
                     let room = usize::try_from(bytes).unwrap_or(usize::MAX).min(room);
-                    let got = read_up_to(file, &mut self.buffer, room)?;
+                    let got = read_up_to(from, &mut self.buffer, room)?;
                     run.count_read(got as u64);
                     if got == 0 {
                         self.send(run, true)?;
@@ -175,6 +191,21 @@ impl<'a> LargeFile<'a> {
                 self.send(run, false)?;
             }
         }
+    }
+
+    /// Cuts what ends in `zeros` zero bytes. Behind the first boundary among them only whole chunks
+    /// of zeros follow, so the rest can be counted instead of kept: so many bytes are given back.
+    fn cut_into_zeros(&mut self, run: &Arc<Run>, zeros: usize) -> io::Result<u64> {
+        if run.zero_chunk.get().is_none() || run.cutter.zero_run().is_none() {
+            return Ok(0);
+        }
+        let has_cut = self.send(run, false)?;
+        let given_back = self.buffer.len();
+        if !has_cut || given_back > zeros || !self.buffer.iter().all(|byte| *byte == 0) {
+            return Ok(0);
+        }
+        self.buffer.clear();
+        Ok(given_back as u64)
     }
 
     /// A file that has grown beyond its buffer without a cut gets room for the largest chunk. The
@@ -207,7 +238,8 @@ impl<'a> LargeFile<'a> {
     }
 
     /// Cuts what is in the buffer, sends the chunks off and keeps the rest for the next buffer.
-    fn send(&mut self, run: &Arc<Run>, at_end: bool) -> io::Result<()> {
+    /// Says whether there was anything to cut.
+    fn send(&mut self, run: &Arc<Run>, at_end: bool) -> io::Result<bool> {
         let mut chunks = Vec::new();
         let mut start = 0;
         while let Some(len) = run.cutter.next(&self.buffer[start..], at_end).filter(|len| *len > 0)
@@ -227,7 +259,7 @@ impl<'a> LargeFile<'a> {
         if chunks.is_empty() {
             self.buffer.drain(..start);
             self.grow(run);
-            return Ok(());
+            return Ok(start > 0);
         }
         // The full buffer is on its way before the next one is waited for: with a budget of a
         // single buffer the worker gives this one back first.
@@ -241,7 +273,7 @@ impl<'a> LargeFile<'a> {
             self.buffer = run.buffers.take(self.capacity);
             self.buffer.extend_from_slice(&rest);
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -292,8 +324,12 @@ impl Extents {
 }
 
 /// Appends up to `room` bytes; fewer only at the end of the file.
-fn read_up_to(file: &mut File, buffer: &mut Vec<u8>, room: usize) -> io::Result<usize> {
-    file.by_ref().take(room as u64).read_to_end(buffer)
+fn read_up_to(
+    from: &mut (impl Read + ?Sized),
+    buffer: &mut Vec<u8>,
+    room: usize,
+) -> io::Result<usize> {
+    (&mut *from).take(room as u64).read_to_end(buffer)
 }
 
 fn stopped() -> io::Error {

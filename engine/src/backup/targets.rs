@@ -16,7 +16,6 @@ use std::{
 };
 
 use super::BackupError;
-use crate::model::root::Summary;
 
 /// The targets of a backup as a tree of names.
 #[derive(Clone, Debug)]
@@ -39,9 +38,8 @@ pub(super) struct Node {
 }
 
 impl Targets {
-    /// Looks whether the targets are there; an error if none is.
-    pub(super) fn look_at(paths: &[PathBuf]) -> Result<Self, BackupError> {
-        let here = std::env::current_dir().unwrap_or_default();
+    /// Looks whether the targets are there; an error if none is. Relative ones are below `base`.
+    pub(super) fn look_at(paths: &[PathBuf], base: &Path) -> Result<Self, BackupError> {
         let mut targets = Self {
             top: Node::leading(PathBuf::from("/")),
             absolute: Vec::new(),
@@ -49,7 +47,7 @@ impl Targets {
         };
         let mut first_error = None;
         for path in paths {
-            let absolute = clean(&here.join(path));
+            let absolute = clean(&base.join(path));
             if let Err(error) = std::fs::symlink_metadata(&absolute) {
                 targets.missing.push((path.clone(), error.to_string()));
                 first_error.get_or_insert((path.display().to_string(), error));
@@ -72,14 +70,6 @@ impl Targets {
         paths.sort_unstable();
         paths.dedup();
         paths
-    }
-
-    /// Whether targets were lost and nothing at all was found.
-    pub(super) fn is_all_gone(&self, summary: &Summary) -> bool {
-        !self.missing.is_empty()
-            && self.absolute.is_empty()
-            && summary.total_files == 0
-            && summary.dirs_new + summary.dirs_changed + summary.dirs_unmodified == 0
     }
 
     fn add(&mut self, given: &Path, absolute: &Path) {
