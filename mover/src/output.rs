@@ -10,6 +10,7 @@
 pub(crate) mod backup;
 mod notices;
 pub(crate) mod progress;
+pub(crate) mod quote;
 pub(crate) mod restore;
 pub(crate) mod table;
 
@@ -153,12 +154,8 @@ impl Output {
 
     /// How often a status is due; `None` for never.
     pub(crate) fn status_interval(&self) -> Option<Duration> {
-        let wanted = self.verbosity > 0 && (self.json || self.terminal);
-        let frames = match self.frames_per_second {
-            Some(frames) => frames,
-            None if wanted => USUAL_FRAMES_PER_SECOND,
-            None => return None,
-        };
+        let usual = (self.json || self.terminal).then_some(USUAL_FRAMES_PER_SECOND);
+        let frames = self.frames_per_second.or(usual).filter(|_| self.verbosity > 0)?;
         Some(Duration::from_secs_f64(1.0 / frames))
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Invariants: only [`Session::open_or_create`] and [`Session::create`] create anything.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{path::PathBuf, pin::pin, sync::Arc, time::Duration};
 
 use rustix::termios::{self, OptionalActions};
 use windlass_engine::{
@@ -41,6 +41,8 @@ const GRACE: Duration = Duration::from_secs(1);
 pub(crate) struct Created {
     pub(crate) id: String,
     pub(crate) location: String,
+    /// Its key, where the program chose it.
+    pub(crate) key_file: Option<PathBuf>,
 }
 
 impl Session {
@@ -61,7 +63,6 @@ impl Session {
         {
             let created = self.create(&chosen, options).await?;
             self.output.created(&created);
-            self.output.new_default_repository(default);
         }
         self.open_chosen(&chosen).await
     }
@@ -72,14 +73,16 @@ impl Session {
         chosen: &Chosen,
         options: &InitOptions,
     ) -> Result<Created, Failure> {
-        let (location, password) = match chosen {
-            Chosen::Given(location) => (location.clone(), self.password(Purpose::Create).await?),
+        let location = chosen.location();
+        let (password, key_file) = match chosen {
+            Chosen::Given(_) => (self.password(Purpose::Create).await?, None),
             Chosen::Default(default) => {
-                (default.location(), default.new_password(&self.environment.entropy)?)
+                let password = default.new_password(&self.environment.entropy)?;
+                (password, Some(default.key_file()))
             }
         };
         let id = Repository::init(&location.place(), &password, options, &self.environment).await?;
-        Ok(Created { id, location: location.to_string() })
+        Ok(Created { id, location: location.to_string(), key_file })
     }
 
     async fn open_chosen(&self, chosen: &Chosen) -> Result<Repository, Failure> {

@@ -6,7 +6,6 @@ use windlass_engine::{format::restic::config::Version, protocol::restic::InitOpt
 use crate::{
     failure::{Failure, Outcome},
     session::{self, Session},
-    settings::Chosen,
 };
 
 /// Create a repository
@@ -55,9 +54,8 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Outcome, Failur
     let chosen = session.settings.chosen()?;
     let created = session.create(&chosen, &options).await?;
     session.output.created(&created);
-    match &chosen {
-        Chosen::Default(default) => session.output.new_default_repository(default),
-        Chosen::Given(_) => session.output.password_advice(),
+    if created.key_file.is_none() {
+        session.output.password_advice();
     }
     Ok(Outcome::Done)
 }

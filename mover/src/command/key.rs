@@ -14,7 +14,7 @@ use windlass_engine::{
 
 use crate::{
     failure::{Failure, Outcome},
-    output::table::Table,
+    output::{quote::quoted, table::Table},
     session::{self, Session},
     settings::{
         Chosen,
@@ -131,7 +131,8 @@ async fn list(repository: &Repository, session: &Session) -> Result<(), Failure>
     for key in rows {
         let mark = if key.current { "*" } else { " " };
         let id = format!("{mark}{}", key.id.get(..8).unwrap_or(key.id));
-        table.row(vec![id, key.user_name.into(), key.host_name.into(), key.created]);
+        let shown = |text: &str| quoted(text.as_bytes()).into_owned();
+        table.row(vec![id, shown(key.user_name), shown(key.host_name), key.created]);
     }
     table.lines().iter().for_each(|line| session.output.result(line));
     Ok(())

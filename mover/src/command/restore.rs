@@ -15,6 +15,7 @@ use crate::{
     failure::{Failure, Outcome},
     output::{
         progress::{Draw, Drawer},
+        quote::quoted,
         restore::RestoreMonitor,
     },
     session::Session,
@@ -136,10 +137,10 @@ async fn restored(
     output.line(&format!(
         "restoring snapshot {} of [{}] at {} by {}@{} to {}",
         id.short(),
-        root.paths.join(" "),
+        quoted(root.paths.join(" ").as_bytes()),
         units::local_time(&root.time),
-        root.username,
-        root.hostname,
+        quoted(root.username.as_bytes()),
+        quoted(root.hostname.as_bytes()),
         options.target.display()
     ));
     let sub_path = sub_path.unwrap_or_default().into_bytes();

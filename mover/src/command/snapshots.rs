@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     failure::{Failure, Outcome},
-    output::{Output, table::Table},
+    output::{Output, quote::quoted, table::Table},
     session::Session,
     snapshot::{
         self, Snapshot,
@@ -122,12 +122,19 @@ fn print_table(output: &Output, snapshots: &[Snapshot], compact: bool) {
     });
     for Snapshot { id, root } in snapshots {
         let size = root.summary.map(|summary| units::bytes(summary.total_bytes));
-        let mut row =
-            vec![id.short().to_owned(), units::local_time(&root.time), root.hostname.clone()];
+        let mut row = vec![
+            id.short().to_owned(),
+            units::local_time(&root.time),
+            quoted(root.hostname.as_bytes()).into_owned(),
+        ];
+        let shown = |texts: &[String], between: &str| {
+            let texts: Vec<_> = texts.iter().map(|text| quoted(text.as_bytes())).collect();
+            texts.join(between)
+        };
         if compact {
-            row.push(root.tags.join("\n"));
+            row.push(shown(&root.tags, "\n"));
         } else {
-            row.extend([root.tags.join(","), root.paths.join("\n")]);
+            row.extend([shown(&root.tags, ","), shown(&root.paths, "\n")]);
         }
         row.push(size.unwrap_or_default());
         table.row(row);

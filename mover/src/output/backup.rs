@@ -11,6 +11,7 @@ use windlass_engine::{
 use super::{
     Output,
     progress::{self, Draw},
+    quote::quoted,
 };
 use crate::{scan::Scanned, snapshot::json::SummaryJson, units};
 
@@ -149,12 +150,11 @@ impl BackupMonitor {
         }
     }
 
-    fn item(&self, action: Action, path: &str, kind: ItemKind, plain: u64, stored: u64) {
-        let path = if kind == ItemKind::Directory && !path.ends_with('/') {
-            format!("{path}/")
-        } else {
-            path.to_owned()
-        };
+    fn item(&self, action: Action, path: &[u8], kind: ItemKind, plain: u64, stored: u64) {
+        let mut path = path.to_vec();
+        if kind == ItemKind::Directory && path.last() != Some(&b'/') {
+            path.push(b'/');
+        }
         let word = match action {
             Action::New => "new",
             Action::Modified => "modified",
@@ -173,13 +173,13 @@ impl BackupMonitor {
                 data_size_in_repo,
                 metadata_size,
                 metadata_size_in_repo,
-                ..VerboseStatus::of(word, &path)
+                ..VerboseStatus::of(word, &String::from_utf8_lossy(&path))
             });
         } else if matches!(action, Action::New | Action::Modified) {
-            let (plain, stored) = (units::bytes(plain), units::bytes(stored));
+            let (path, plain, stored) = (quoted(&path), units::bytes(plain), units::bytes(stored));
             self.output.item(&format!("{word:<9} {path} ({plain} added, {stored} stored)"));
         } else {
-            self.output.item(&format!("{word:<9} {path}"));
+            self.output.item(&format!("{word:<9} {}", quoted(&path)));
         }
     }
 }
@@ -195,16 +195,10 @@ impl Monitor for BackupMonitor {
             }
             Event::Note(note) => self.output.detail(note),
             Event::Item { path, action, kind, size_bytes: _, added_bytes, added_stored_bytes } => {
-                let path = String::from_utf8_lossy(path);
-                self.item(action, &path, kind, added_bytes, added_stored_bytes);
+                self.item(action, path, kind, added_bytes, added_stored_bytes);
             }
             Event::Problem { path, error } => {
-                problem(
-                    &self.output,
-                    "archival",
-                    &String::from_utf8_lossy(path),
-                    &error.to_string(),
-                );
+                problem(&self.output, "archival", path, &error.to_string());
             }
             _ => {}
         }
@@ -220,7 +214,7 @@ impl Monitor for BackupMonitor {
 }
 
 /// Something could not be dealt with; the work goes on.
-pub(crate) fn problem(output: &Output, during: &str, path: &str, error: &str) {
+pub(crate) fn problem(output: &Output, during: &str, path: &[u8], error: &str) {
     #[derive(Serialize)]
     struct Cause<'a> {
         message: &'a str,
@@ -234,9 +228,10 @@ pub(crate) fn problem(output: &Output, during: &str, path: &str, error: &str) {
     }
     if output.is_json() {
         let (message_type, error) = ("error", Cause { message: error });
-        output.json_error(&Problem { message_type, error, during, item: path });
+        let item = &String::from_utf8_lossy(path);
+        output.json_error(&Problem { message_type, error, during, item });
     } else {
-        output.warn(&format!("error: {path}: {error}"));
+        output.warn(&format!("error: {}: {error}", quoted(path)));
     }
 }
 

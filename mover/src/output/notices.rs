@@ -1,5 +1,7 @@
 //! Lines that several commands print.
 
+use std::path::Path;
+
 use serde::Serialize;
 use windlass_engine::repository::Identity;
 
@@ -18,13 +20,28 @@ impl Output {
             message_type: &'static str,
             id: &'a str,
             repository: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            key_file: Option<&'a Path>,
         }
-        let Created { id, location } = created;
+        let Created { id, location, key_file } = created;
         if self.is_json() {
-            self.json(&Initialized { message_type: "initialized", id, repository: location });
+            self.json(&Initialized {
+                message_type: "initialized",
+                id,
+                repository: location,
+                key_file: key_file.as_deref(),
+            });
         }
         let id = id.get(..NEW_ID_CHARS).unwrap_or(id);
         self.line(&format!("created restic repository {id} at {location}"));
+        // A warning, because it is in one place only and whoever does not read this may lose all.
+        if let Some(key_file) = key_file.as_deref().filter(|_| !self.is_json()) {
+            self.warn(&format!(
+                "Its key is in {}.\nCopy this file to a safe place on another machine: without it \
+                 nobody can read the backups.",
+                key_file.display()
+            ));
+        }
     }
 
     /// What follows from having chosen a password.
@@ -33,20 +50,6 @@ impl Output {
         self.line("Please note that knowledge of your password is required to access");
         self.line("the repository. Losing your password means that your data is");
         self.line("irrecoverably lost.");
-    }
-
-    /// The default repository was created: its key is in one place only. A warning, because
-    /// whoever does not read it may lose everything.
-    pub(crate) fn new_default_repository(&self, default: &DefaultRepository) {
-        if self.is_json() {
-            return;
-        }
-        let key_file = default.key_file();
-        self.warn(&format!(
-            "Its key is in {}.\nCopy this file to a safe place on another machine: without it \
-             nobody can read the backups.",
-            key_file.display()
-        ));
     }
 
     /// Nobody named a repository.

@@ -12,6 +12,7 @@ use super::{
     Output,
     backup::problem,
     progress::{self, Draw},
+    quote::quoted,
 };
 use crate::units;
 
@@ -103,7 +104,7 @@ impl RestoreMonitor {
         }
     }
 
-    fn item(&self, action: Action, item: &str, kind: ItemKind, size: u64) {
+    fn item(&self, action: Action, path: &[u8], kind: ItemKind, size: u64) {
         let action = match action {
             Action::New | Action::Restored => "restored",
             Action::Modified | Action::Updated => "updated",
@@ -112,13 +113,13 @@ impl RestoreMonitor {
             Action::Skipped => "skipped",
         };
         if self.output.is_json() {
-            let message_type = "verbose_status";
+            let (message_type, item) = ("verbose_status", &*String::from_utf8_lossy(path));
             self.output.json(&VerboseStatus { message_type, action, item, size });
         } else if kind == ItemKind::File && action != "deleted" {
             let size = units::bytes(size);
-            self.output.item(&format!("{action:<9} {item} with size {size}"));
+            self.output.item(&format!("{action:<9} {} with size {size}", quoted(path)));
         } else {
-            self.output.item(&format!("{action:<9} {item}"));
+            self.output.item(&format!("{action:<9} {}", quoted(path)));
         }
     }
 }
@@ -128,11 +129,10 @@ impl Monitor for RestoreMonitor {
         match event {
             Event::Note(note) => self.output.detail(note),
             Event::Item { path, action, kind, size_bytes, .. } => {
-                self.item(action, &String::from_utf8_lossy(path), kind, size_bytes);
+                self.item(action, path, kind, size_bytes);
             }
             Event::Problem { path, error } => {
-                let path = String::from_utf8_lossy(path);
-                problem(&self.output, "restore", &path, &error.to_string());
+                problem(&self.output, "restore", path, &error.to_string());
             }
             _ => {}
         }

@@ -204,3 +204,12 @@ fn what_cannot_be_meant_is_refused_before_anything_is_opened() {
     }
     assert!(!place.path("repo").exists());
 }
+
+#[test]
+fn names_of_files_cannot_write_to_the_terminal() {
+    let place = Place::with_repository();
+    place.write("src/\x1b[2Jx\nsnapshot 12345678 saved", b"x");
+    let said = place.done(&["backup", "src", "-vv"]);
+    assert!(!said.out.contains('\x1b') && said.out.contains("\\u{1b}[2Jx\\nsnapshot"), "{said:?}");
+    assert_eq!(said.out.lines().filter(|line| line.ends_with(" saved")).count(), 1);
+}

@@ -56,3 +56,13 @@ fn it_is_created_by_the_first_backup_and_opened_by_its_key_file() {
     let list: Vec<serde_json::Value> = serde_json::from_str(&said.out).expect("an array");
     assert_eq!(list.len(), 2);
 }
+
+#[test]
+fn json_names_the_key_file_too() {
+    let place = Place::new();
+    let message = run(&place, &["init", "--json"]).message("initialized");
+    let key_file = message["key_file"].as_str().expect("a path");
+    assert_eq!(fs::read_to_string(key_file).expect("the key").trim().len(), 64);
+    assert_eq!(message["id"].as_str().map(str::len), Some(64));
+    assert!(message["repository"].as_str().is_some_and(|path| path.ends_with("repository")));
+}
