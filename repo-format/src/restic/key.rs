@@ -149,7 +149,7 @@ impl KeyFile {
         out
     }
 
-    /// Opens the master key with what [`derive`] gave for this file's parameters.
+    /// Opens the master key with what [`derive()`] gave for this file's parameters.
     pub fn unlock(&self, derived: &Secret<64>) -> Result<MasterKey, Damage> {
         let user = MasterKey::from_bytes(derived.expose())?;
         let mut json = zeroize::Zeroizing::new(self.data.clone());
