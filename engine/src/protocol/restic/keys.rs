@@ -1,7 +1,7 @@
 //! Passwords: which key file opens a repository, adding and removing them.
 //!
 //! Invariants
-//! - The hinted key is tried first, then at most [`MOST_KEYS`] in the order of the listing; a key
+//! - The hinted key is tried first, then at most `MOST_KEYS` in the order of the listing; a key
 //!   that does not open is passed over, one that cannot be read is an error.
 //! - The derivation runs on the worker pool, its lanes side by side, never on the runtime.
 //! - The key in use is never removed.
