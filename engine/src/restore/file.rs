@@ -53,7 +53,10 @@ pub(super) struct FileJob {
     /// How many chunks are written.
     chunks: usize,
     left: AtomicUsize,
-    failed: AtomicBool,
+    /// Whether something of it is missing, and was told.
+    incomplete: AtomicBool,
+    /// Whether it cannot be written.
+    broken: AtomicBool,
     created: AtomicBool,
     has_holes: AtomicBool,
     open: Arc<Slot<File>>,
@@ -68,10 +71,17 @@ pub(super) enum Start {
     Nothing,
     /// Something else, or a file that other names share: it goes first.
     Replace,
-    /// An earlier version, of which most is kept.
-    Earlier,
+    /// An earlier version, of which most is kept. With `is_linked`, this restore gives it other
+    /// names.
+    Earlier { is_linked: bool },
     /// An empty file that this restore made, so that other names could be linked to it.
     Prepared,
+}
+
+impl Start {
+    fn keeps_content(self) -> bool {
+        matches!(self, Self::Earlier { .. })
+    }
 }
 
 /// What a file is made from.
@@ -101,7 +111,8 @@ impl FileJob {
             start: plan.start,
             chunks: plan.chunks,
             left: AtomicUsize::new(plan.chunks),
-            failed: AtomicBool::new(false),
+            incomplete: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
             created: AtomicBool::new(false),
             has_holes: AtomicBool::new(false),
             open: Arc::default(),
@@ -119,7 +130,7 @@ impl FileJob {
             });
             return self.end(task, written);
         }
-        if !self.failed.load(Ordering::Relaxed) {
+        if !self.broken.load(Ordering::Relaxed) {
             let file = task.handles.get(&self.open, || self.open(task));
             if let Err(error) = file.and_then(|file| self.put(task, &file, offset, plain)) {
                 self.spoil(task, error);
@@ -128,9 +139,9 @@ impl FileJob {
         self.part_done(task);
     }
 
-    /// A chunk cannot be had.
+    /// A chunk cannot be had; the others are worth having.
     pub(super) fn lose(&self, task: &Task, why: &(dyn Error + 'static)) {
-        if !self.failed.swap(true, Ordering::Relaxed) {
+        if !self.incomplete.swap(true, Ordering::Relaxed) {
             task.problem(&self.folder.path_of(&self.name), why);
         }
         self.part_done(task);
@@ -142,20 +153,29 @@ impl FileJob {
     }
 
     fn part_done(&self, task: &Task) {
-        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
-            if self.failed.load(Ordering::Relaxed) {
-                self.open.close();
-                self.folder.child_done(task, false);
-            } else {
-                let file = task.handles.get(&self.open, || self.open(task));
-                self.open.close();
-                self.end(task, file);
+        if self.left.fetch_sub(1, Ordering::AcqRel) != 1 {
+            return;
+        }
+        let is_broken = self.broken.load(Ordering::Relaxed);
+        if !self.incomplete.load(Ordering::Relaxed) {
+            let file = task.handles.get(&self.open, || self.open(task));
+            self.open.close();
+            return self.end(task, file);
+        }
+        if !is_broken && self.chunks > 1 {
+            // What was written is in its place, also where the end is missing.
+            let file = task.handles.get(&self.open, || self.open(task));
+            if let Err(error) = file.and_then(|file| file.set_len(self.size_bytes)) {
+                self.spoil(task, error);
             }
         }
+        self.open.close();
+        self.folder.child_done(task, false);
     }
 
     fn spoil(&self, task: &Task, error: io::Error) {
-        if !self.failed.swap(true, Ordering::Relaxed) {
+        self.broken.store(true, Ordering::Relaxed);
+        if !self.incomplete.swap(true, Ordering::Relaxed) {
             task.target_failed(&self.folder.path_of(&self.name), error);
         }
     }
@@ -165,10 +185,10 @@ impl FileJob {
         if self.created.load(Ordering::Acquire) || self.start == Start::Prepared {
             return Ok(fs::open_file(&dir, &self.name)?.0);
         }
-        if self.start == Start::Earlier {
+        if let Start::Earlier { is_linked } = self.start {
             let (file, stat) = fs::open_file(&dir, &self.name)?;
             // Another name may have come since it was compared.
-            return if stat.links > 1 { Err(Errno::MLINK.into()) } else { Ok(file) };
+            return if stat.links > 1 && !is_linked { Err(Errno::MLINK.into()) } else { Ok(file) };
         }
         if self.start == Start::Replace {
             match fs::remove_entry(&dir, &self.name) {
@@ -182,7 +202,7 @@ impl FileJob {
     }
 
     fn put(&self, task: &Task, file: &File, offset: u64, plain: &[u8]) -> io::Result<()> {
-        if task.options.sparse && self.start != Start::Earlier {
+        if task.options.sparse && !self.start.keeps_content() {
             let mut written = 0;
             for run in data_runs(offset, plain) {
                 written += run.len();
@@ -208,7 +228,9 @@ impl FileJob {
                     Start::Nothing | Start::Prepared => {
                         (&task.done.files_restored, Action::Restored)
                     }
-                    Start::Replace | Start::Earlier => (&task.done.files_updated, Action::Updated),
+                    Start::Replace | Start::Earlier { .. } => {
+                        (&task.done.files_updated, Action::Updated)
+                    }
                 };
                 add(figure, 1);
                 task.monitor.counters().files_done.add(1);
@@ -230,7 +252,7 @@ impl FileJob {
 
     /// Sets length and metadata; `false` where the file is not what was written.
     fn finish(&self, task: &Task, file: &File) -> io::Result<bool> {
-        if self.start == Start::Earlier || self.has_holes.load(Ordering::Relaxed) {
+        if self.start.keeps_content() || self.has_holes.load(Ordering::Relaxed) {
             file.set_len(self.size_bytes)?;
         }
         if let Some(proof) = &self.proof
@@ -240,7 +262,7 @@ impl FileJob {
         }
         let before = match self.start {
             Start::Nothing | Start::Replace | Start::Prepared => self.folder.newborn(),
-            Start::Earlier => Before::Unknown,
+            Start::Earlier { .. } => Before::Unknown,
         };
         let wants = |name: &[u8]| task.wants_xattr(name);
         let left_out = apply(Subject::File(file), &self.metadata, before, &task.rules(&wants))?;

@@ -485,6 +485,10 @@ impl<'a> Walker<'a> {
                 };
                 cleared.and_then(|()| fs::create_file(dir, &candidate.name, false)).map(drop)
             }
+            Ok(Verdict::Write { missing, .. }) => {
+                let start = Start::Earlier { is_linked: true };
+                return self.window.start(candidate, start, Some(missing));
+            }
             other => return self.window.take(candidate, other),
         };
         match prepared {

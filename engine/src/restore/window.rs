@@ -121,7 +121,7 @@ impl<'a> Window<'a> {
                     add(&self.task.done.files_restored, 1);
                     Action::Restored
                 }
-                Start::Replace | Start::Earlier => {
+                Start::Replace | Start::Earlier { .. } => {
                     add(&self.task.done.files_updated, 1);
                     Action::Updated
                 }
@@ -289,7 +289,7 @@ pub(super) fn settle(task: &Task, candidate: &Candidate) -> io::Result<Verdict> 
     let reused = candidate.size_bytes.saturating_sub(lacking);
     add(&task.done.bytes_reused, reused);
     task.monitor.counters().bytes_done.add(reused);
-    Ok(Verdict::Write { start: Start::Earlier, missing })
+    Ok(Verdict::Write { start: Start::Earlier { is_linked: false }, missing })
 }
 
 fn lengths(chunks: &[(ChunkKey, Location)]) -> Vec<(ChunkKey, u32)> {

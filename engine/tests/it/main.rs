@@ -2,5 +2,6 @@
 
 mod backup;
 mod filter;
+mod restore;
 mod source;
 mod store;
