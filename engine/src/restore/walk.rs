@@ -193,7 +193,15 @@ impl<'a> Walker<'a> {
         }
         if let Some(up) = folder.up() {
             self.make(up)?;
-            fs::make_directory(&*up.dir(&self.task.handles)?, folder.name())?;
+            let dir = up.dir(&self.task.handles)?;
+            match fs::make_directory(&dir, folder.name()) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    // Something of another kind: what was a directory is none to be made.
+                    fs::remove_entry(&dir, folder.name())?;
+                    fs::make_directory(&dir, folder.name())?;
+                }
+                made => made?,
+            }
             self.count_directory(folder.up(), folder.name());
         }
         folder.made();
@@ -342,9 +350,6 @@ impl<'a> Walker<'a> {
                     fs::remove_entry(dir, &entry.name)?;
                 }
                 fs::make_directory(dir, &entry.name)?;
-            } else if let Some(dir) = spot.dir.filter(|_| !is_dry && spot.local.is_some()) {
-                // Something of another kind is where the way leads: it goes now or never.
-                fs::remove_entry(dir, &entry.name)?;
             }
             return Ok((Origin::Made, inherits));
         };

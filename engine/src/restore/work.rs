@@ -266,7 +266,18 @@ fn write(task: &Task, uses: &[Use<Place>], plain: &[u8]) {
 fn read(task: &Task, pack: PackNumber, start: u64, len: u64) -> Result<Bytes, Fault> {
     let name = task.index.pack_name(pack).ok_or(Fault::Bug("a location names no pack"))?;
     let key = task.dialect.pack_key(&name);
-    let bytes = task.store.read_blocking(&task.runtime, &key, Range::At { start, len })?;
+    let range = Range::At { start, len };
+    let bytes = if task.store.capabilities().remote {
+        // A read that hangs must not hold up a cancellation.
+        task.runtime.block_on(async {
+            tokio::select! {
+                bytes = task.store.read(&key, range) => bytes.map_err(Fault::from),
+                () = task.cancel.cancelled() => Err(Fault::Cancelled),
+            }
+        })?
+    } else {
+        task.store.read_blocking(&task.runtime, &key, range)?
+    };
     add(&task.done.bytes_fetched, len);
     task.monitor.counters().bytes_read.add(len);
     Ok(bytes)

@@ -11,7 +11,7 @@
 pub mod metadata;
 mod xattr;
 
-use std::{fs::File, io, os::fd::AsFd, path::Path};
+use std::{fs::File, io, path::Path};
 
 use rustix::{
     fs::{AtFlags, FileType, Mode, OFlags, linkat, mkdirat, mknodat, openat, symlinkat, unlinkat},
@@ -196,11 +196,6 @@ fn empty_directory(
         path.truncate(length);
     }
     Ok(is_empty)
-}
-
-/// Makes all that was written to the file system of `directory` durable.
-pub fn sync_file_system(directory: &Dir) -> io::Result<()> {
-    Ok(rustix::fs::syncfs(directory.as_fd())?)
 }
 
 /// Opens the directory at `path` where it exists, touching nothing.

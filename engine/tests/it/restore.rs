@@ -5,11 +5,12 @@ mod existing;
 mod fidelity;
 mod hostile;
 mod mirror;
+mod recorded;
 
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use tokio::runtime::Runtime;
@@ -24,7 +25,7 @@ use windlass_engine::{
     repository::{Environment, Place, Repository},
     resources::Resources,
     restore::{self, Options, Report, RestoreError},
-    store::{Store, memory::MemoryStore},
+    store::{Backend, Store, memory::MemoryStore},
 };
 use windlass_format::{restic::config::Version, secret::Password};
 use windlass_testkit::{
@@ -43,30 +44,34 @@ struct Stage {
     repository: Repository,
 }
 
-impl Stage {
-    fn new() -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .expect("a runtime");
+fn password() -> Password {
+    Password::new(*b"secret")
+}
+
+fn environment() -> Environment {
+    Environment {
+        resources: Resources {
+            cpus: 2,
+            memory_bytes: 1 << 30,
+            buffer_bytes: None,
+            because: String::new(),
+        },
+        clock: Arc::new(SystemClock),
+        entropy: Entropy::seeded(1),
+    }
+}
+
+fn runtime() -> Runtime {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(2).enable_all().build().expect("a runtime")
+}
+
+/// An empty repository; deriving its key again for each test would take longer than the tests.
+fn empty_repository() -> MemoryStore {
+    static MADE: OnceLock<MemoryStore> = OnceLock::new();
+    let make = || {
         let store = MemoryStore::new();
-        let faulty = FaultyStore::new(store.clone());
-        let faults = faulty.faults();
-        let recording = RecordingStore::new(faulty);
-        let log = recording.log();
-        let place = Place::store(Store::new(recording));
-        let environment = Environment {
-            resources: Resources {
-                cpus: 2,
-                memory_bytes: 1 << 30,
-                buffer_bytes: None,
-                because: String::new(),
-            },
-            clock: Arc::new(SystemClock),
-            entropy: Entropy::seeded(1),
-        };
-        let password = Password::new(*b"secret");
+        let place = Place::store(Store::new(store.clone()));
         let options = InitOptions {
             version: Version::V2,
             polynomial: None,
@@ -74,12 +79,30 @@ impl Stage {
             username: "user".into(),
             hostname: "host".into(),
         };
-        let repository = runtime.block_on(async {
-            Repository::init(&place, &password, &options, &environment).await.expect("created");
-            Repository::open(&place, &password, &OpenOptions::default(), environment)
-                .await
-                .expect("opened")
-        });
+        let (password, environment) = (password(), environment());
+        let made = Repository::init(&place, &password, &options, &environment);
+        runtime().block_on(made).expect("created");
+        store
+    };
+    MADE.get_or_init(make).fork()
+}
+
+impl Stage {
+    fn new() -> Self {
+        Self::over(|store| store)
+    }
+
+    /// With another store in front of the one in memory.
+    fn over<B: Backend + 'static>(wrap: impl FnOnce(MemoryStore) -> B) -> Self {
+        let store = empty_repository();
+        let faulty = FaultyStore::new(wrap(store.clone()));
+        let faults = faulty.faults();
+        let recording = RecordingStore::new(faulty);
+        let log = recording.log();
+        let (place, runtime) = (Place::store(Store::new(recording)), runtime());
+        let (password, options) = (password(), OpenOptions::default());
+        let opened = Repository::open(&place, &password, &options, environment());
+        let repository = runtime.block_on(opened).expect("opened");
         let room = tempfile::tempdir().expect("a temporary directory");
         Self { room, runtime, store, faults, log, repository }
     }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use windlass_engine::{
+    filter::{PatternTexts, Selection},
     monitor::Action,
     restore::{Overwrite, Report},
 };
@@ -237,5 +238,22 @@ fn hard_links_that_are_there_stay_one_file() {
     fs::remove_file(stage.target("a")).unwrap();
     fs::write(stage.target("a"), "else").unwrap();
     stage.restore_well(&root, stage.options());
+    assert_eq!(stage.differences(), []);
+}
+
+#[test]
+fn a_file_in_the_place_of_an_unselected_directory_goes_only_when_needed() {
+    let stage = Stage::new();
+    stage.write("way/file", "x");
+    let root = stage.back_up();
+    fs::create_dir(stage.path("target")).unwrap();
+    fs::write(stage.target("way"), "a file").unwrap();
+    for (pattern, stays) in [("/way/other", true), ("/way/file", false)] {
+        let include = PatternTexts { sensitive: vec![pattern.into()], ..PatternTexts::default() };
+        let mut options = stage.options();
+        options.selection = Selection::new(&include, &PatternTexts::default()).unwrap();
+        stage.restore_well(&root, options);
+        assert_eq!(stage.target("way").is_file(), stays);
+    }
     assert_eq!(stage.differences(), []);
 }

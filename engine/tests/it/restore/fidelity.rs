@@ -7,12 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use windlass_engine::{
     cancel::Cancel,
     fault::Class,
     filter::{PatternTexts, Selection},
     monitor::{Action, Silent},
     restore::{self, Options},
+    store::{Backend, Capabilities, Draft, Key, Listed, Range, StoreError, memory::MemoryStore},
 };
 use windlass_testkit::{
     recording::Action as Call,
@@ -119,6 +121,94 @@ fn only_what_is_included_comes_back_with_the_way_there() {
     assert_eq!((report.files_restored, report.dirs_restored), (1, 2));
     let mtime = |name: &str| stage.path(name).metadata().unwrap().mtime_nsec();
     assert_eq!(mtime("source/a"), mtime("target/a"));
+}
+
+#[derive(Debug)]
+struct FarAway(MemoryStore);
+
+#[async_trait::async_trait]
+impl Backend for FarAway {
+    fn location(&self) -> String {
+        self.0.location()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { remote: true, connections: 4, ..self.0.capabilities() }
+    }
+
+    async fn create(&self) -> Result<(), StoreError> {
+        self.0.create().await
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        each: &mut (dyn FnMut(Listed) + Send),
+    ) -> Result<(), StoreError> {
+        self.0.list(prefix, each).await
+    }
+
+    async fn stat(&self, key: &Key) -> Result<Listed, StoreError> {
+        self.0.stat(key).await
+    }
+
+    async fn read(&self, key: &Key, range: Range) -> Result<Bytes, StoreError> {
+        self.0.read(key, range).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<(), StoreError> {
+        self.0.delete(key).await
+    }
+
+    fn draft(&self, expected_bytes: u64) -> Result<Box<dyn Draft>, StoreError> {
+        self.0.draft(expected_bytes)
+    }
+}
+
+#[test]
+fn a_store_far_away_is_read_by_several_requests_at_once() {
+    let stage = Stage::over(FarAway);
+    stage.write("large", noise(1, 60 << 20));
+    grow(&stage.path("source"), &TreeOptions { entries: 200, ..TreeOptions::default() }).unwrap();
+    let root = stage.back_up();
+    let delay = windlass_testkit::faulty::Fault::Delay(Duration::from_millis(300));
+    stage.faults.always(Call::Read, "data/", delay);
+    let before = (stage.log.count(Call::Read, "data/"), Instant::now());
+    stage.restore_well(&root, stage.options());
+    assert_eq!(stage.differences(), []);
+    let requests = stage.log.count(Call::Read, "data/") - before.0;
+    let one_by_one = Duration::from_millis(300) * requests as u32;
+    assert!(before.1.elapsed() < one_by_one * 3 / 4, "{:?} of {one_by_one:?}", before.1.elapsed());
+}
+
+#[test]
+fn a_request_that_hangs_does_not_hold_up_cancelling() {
+    let stage = Stage::over(FarAway);
+    stage.write("file", noise(1, 1 << 20));
+    let root = stage.back_up();
+    let index = stage.runtime.block_on(stage.repository.index()).unwrap();
+    let mut data = None;
+    index.for_each(|_, at| {
+        if at.raw_bytes == 1 << 20 {
+            data = index.pack_name(at.pack);
+        }
+    });
+    let key = stage.repository.dialect().pack_key(&data.expect("the file's chunk"));
+    let hang = windlass_testkit::faulty::Fault::Delay(Duration::from_secs(30));
+    stage.faults.always(Call::Read, key.as_str(), hang);
+    let cancel = Cancel::new();
+    let (options, monitor) = (Options::new(stage.path("target")), Arc::new(Silent::default()));
+    let begun = Instant::now();
+    let result = stage.runtime.block_on(async {
+        let restore = restore::run(&stage.repository, &root, options, monitor, &cancel);
+        let switch = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            cancel.cancel();
+        };
+        tokio::join!(restore, switch).0
+    });
+    assert_eq!(result.expect_err("cancelled").class(), Class::Cancelled);
+    assert!(begun.elapsed() < Duration::from_secs(5));
 }
 
 #[test]
