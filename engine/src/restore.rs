@@ -56,6 +56,7 @@ use crate::{
     target::fs::{is_system_root, open_existing, open_target},
 };
 use folder::Folder;
+use plan::Limits;
 use task::Task;
 pub use walk::{BadEntry, MOST_LEVELS};
 
@@ -329,7 +330,13 @@ fn restore(task: &Task, tree: ChunkKey) -> Result<Report, RestoreError> {
 /// Wires the threads together and waits for them.
 fn transfer(task: &Task, top: &Arc<Folder>, directory: Directory) {
     let capabilities = task.store.capabilities();
-    let budget = Budget::new(task.buffer_bytes / 2);
+    let fetchers = capabilities.connections.clamp(1, MOST_FETCHERS);
+    let span_buffers = task.buffer_bytes / 2;
+    let budget = Budget::new(span_buffers);
+    let limits = match capabilities.remote {
+        true => Limits::remote(span_buffers, fetchers + task.cpus),
+        false => Limits::LOCAL,
+    };
     let (ahead, requests) = ahead::channel();
     let (planned, spans) = mpsc::sync_channel(task.cpus * 2);
     let spans = work::Queue::new(spans);
@@ -341,7 +348,7 @@ fn transfer(task: &Task, top: &Arc<Folder>, directory: Directory) {
         }
         let queue = if capabilities.remote { &loaded } else { &spans };
         if capabilities.remote {
-            for _thread in 0..capabilities.connections.clamp(1, MOST_FETCHERS) {
+            for _thread in 0..fetchers {
                 let fetched = fetched.clone();
                 let (spans, budget) = (&spans, &budget);
                 scope.spawn(move || work::fetch(task, spans, budget, &fetched));
@@ -352,7 +359,7 @@ fn transfer(task: &Task, top: &Arc<Folder>, directory: Directory) {
             scope.spawn(move || work::work(task, queue));
         }
         // Its ends of the queues go with the walker, and the threads come to their ends after it.
-        let window = window::Window::new(task, planned);
+        let window = window::Window::new(task, planned, limits);
         walk::Walker::new(task, ahead, window).run(top, directory);
     });
 }

@@ -314,7 +314,7 @@ mod tests {
         );
         assert_eq!(data_runs(5, &[]), []);
         assert_eq!(data_runs(5, &[0; 100]), []);
-        assert_eq!(data_runs(5, &[1; 100]), [0..100]);
+        assert!(data_runs(5, &[1; 100]).iter().eq(std::iter::once(&(0..100))));
     }
 
     #[test]

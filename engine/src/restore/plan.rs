@@ -40,8 +40,12 @@ pub(super) struct Limits {
 impl Limits {
     /// For a store on this machine: another read costs microseconds.
     pub(super) const LOCAL: Self = Self { gap_bytes: 64 << 10, span_bytes: 4 << 20 };
-    /// For a store at the end of a network: another read costs milliseconds.
-    pub(super) const REMOTE: Self = Self { gap_bytes: 1 << 20, span_bytes: 8 << 20 };
+    /// For a store at the end of a network, where another read costs milliseconds: as long as
+    /// `readers` of them fit into `buffer_bytes`.
+    pub(super) fn remote(buffer_bytes: usize, readers: usize) -> Self {
+        let share = (buffer_bytes / readers.max(1)) as u64;
+        Self { gap_bytes: 1 << 20, span_bytes: share.clamp(1 << 20, 8 << 20) }
+    }
 }
 
 /// Groups uses into spans, by pack and offset.

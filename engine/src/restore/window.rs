@@ -78,13 +78,12 @@ pub(super) enum Verdict {
 }
 
 impl<'a> Window<'a> {
-    pub(super) fn new(task: &'a Task, out: mpsc::SyncSender<Work>) -> Self {
-        let is_remote = task.store.capabilities().remote;
+    pub(super) fn new(task: &'a Task, out: mpsc::SyncSender<Work>, limits: Limits) -> Self {
         let most = (task.buffer_bytes / 4 / ENTRY_BYTES).clamp(FEWEST, MOST);
         Self {
             task,
             out,
-            limits: if is_remote { Limits::REMOTE } else { Limits::LOCAL },
+            limits,
             most,
             weight: 0,
             uses: Vec::new(),

@@ -17,7 +17,7 @@ use windlass_engine::{
 };
 use windlass_fixtures::{RESTIC, RESTIC_PASSWORD, restic};
 use windlass_format::secret::Password;
-use windlass_testkit::compare::compare;
+use windlass_testkit::compare::{Aspect, compare};
 
 use super::{environment, runtime};
 
@@ -85,6 +85,10 @@ fn restic_restores_the_same() {
         let mut found = compare(ours.path(), theirs.path()).unwrap();
         // Neither puts metadata on the targets themselves.
         found.retain(|difference| difference.path.components().count() > 1);
+        // restic reckons in nanoseconds, which do not reach that far.
+        found.retain(|difference| {
+            !(difference.path.ends_with("year10000") && difference.aspect == Aspect::Mtime)
+        });
         assert_eq!(found, [], "{fixture}");
     }
 }
