@@ -77,6 +77,7 @@ pub mod dialect;
 pub mod entropy;
 pub mod fault;
 pub mod filter;
+pub mod heap;
 pub mod index;
 pub mod model;
 pub mod monitor;

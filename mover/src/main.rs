@@ -32,6 +32,7 @@ use session::Session;
 use settings::{Settings, environment::Variables};
 
 fn main() -> ExitCode {
+    windlass_engine::heap::return_large_blocks();
     windlass_lanes::heap::return_large_blocks();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

@@ -1,6 +1,7 @@
 //! `backup`: files into a new snapshot.
 
 mod options;
+mod stream;
 
 use std::{
     path::PathBuf,
@@ -44,7 +45,12 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Outcome, Failur
     }
     let dry_run = options.dry_run;
     let told = Arc::clone(&monitor) as Arc<dyn Monitor>;
-    let result = backup::run(&repository, options, told, &session.cancel).await;
+    let result = match args.stream()? {
+        Some(stream) => {
+            backup::run_stream(&repository, stream, options, told, &session.cancel).await
+        }
+        None => backup::run(&repository, options, told, &session.cancel).await,
+    };
     stop_scan.store(true, Ordering::Relaxed);
     drop(drawer);
     let report = result?;

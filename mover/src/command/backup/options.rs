@@ -9,10 +9,11 @@ use std::{
 };
 
 use windlass_engine::{
-    backup::{Options, compare::Policy, parent::ParentChoice},
+    backup::{Options, Stream, compare::Policy, parent::ParentChoice},
     filter::{Filter, FilterOptions, PatternTexts, glob, list_file},
 };
 
+use super::stream;
 use crate::{
     failure::Failure,
     output::Output,
@@ -130,11 +131,10 @@ const MOST_READERS: u64 = 1024;
 impl Args {
     /// Refuses what is clear to be wrong before a password is asked for.
     pub(super) fn check(&self, settings: &Settings) -> Result<(), Failure> {
-        if self.stdin || self.stdin_from_command {
-            let option = if self.stdin { "--stdin" } else { "--stdin-from-command" };
+        if self.stdin && !self.targets.is_empty() {
             return Err(Failure::input(
-                format!("{option} is not supported by this build yet"),
-                "write the data to a file and back that up",
+                "--stdin takes no files or directories",
+                "leave them out, or back them up on their own",
             ));
         }
         if settings.global.no_lock && !self.dry_run {
@@ -146,10 +146,26 @@ impl Args {
         Ok(())
     }
 
+    /// The stream to back up instead of files, where one was asked for.
+    pub(super) fn stream(&self) -> Result<Option<Stream>, Failure> {
+        if self.stdin {
+            return Ok(Some(stream::standard_input(&self.stdin_filename)));
+        }
+        if self.stdin_from_command {
+            return stream::output_of(&self.targets, &self.stdin_filename).map(Some);
+        }
+        Ok(None)
+    }
+
     /// What the engine is told.
     pub(super) fn options(&self, session: &Session) -> Result<Options, Failure> {
         let (settings, output) = (&session.settings, &*session.output);
-        let targets = self.targets(output)?;
+        let targets = match self.stdin || self.stdin_from_command {
+            true => Vec::new(),
+            false => self.targets(output)?,
+        };
+        let base = std::env::current_dir()
+            .map_err(|error| Failure::io("finding the current directory", error))?;
         let exclude = PatternTexts {
             sensitive: patterns(&self.exclude, &self.exclude_file, &settings.variables)?,
             insensitive: patterns(&self.iexclude, &self.iexclude_file, &settings.variables)?,
@@ -183,6 +199,7 @@ impl Args {
             self.identity.iter().filter(|tag| !tags.contains(tag)).cloned().collect::<Vec<_>>(),
         );
         Ok(Options {
+            base,
             filter,
             excludes,
             one_file_system: self.one_file_system,
