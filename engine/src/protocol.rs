@@ -10,13 +10,14 @@
 //! - A [`Presence`] is refreshed while it is held; if that fails for too long, the operation is
 //!   cancelled before others may think its holder dead.
 
+pub mod keys;
 pub mod restic;
 
 use std::sync::Arc;
 
 use windlass_format::secret::Password;
 
-use self::restic::keys::{ListedKey, OpenError, Owner};
+use self::keys::{ListedKey, OpenError, Owner};
 use crate::{
     backup::pack::PackInfo,
     cancel::Cancel,

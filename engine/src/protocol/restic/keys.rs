@@ -18,18 +18,16 @@ use windlass_format::{
         path::{FileKind, FileName},
     },
     secret::Password,
-    time::Timestamp,
 };
 
 use super::key_of;
+pub use crate::protocol::keys::{ListedKey, OpenError, Owner};
 use crate::{
     entropy::Entropy,
-    fault::{Class, Fault},
+    fault::Fault,
+    protocol::keys::MOST_KEYS,
     store::{Existing, Range, Store},
 };
-
-/// Keys that are tried before giving up, as restic's.
-const MOST_KEYS: usize = 20;
 
 /// The cost of a new key: what restic's calibration arrives at on a machine of these years, half
 /// a second of one core and 32 MiB a lane.
@@ -37,95 +35,6 @@ const NEW_KEY_COST: (u64, u32, u32) = (1 << 15, 8, 6);
 
 /// The name of a key file.
 pub type KeyName = KeyId;
-
-/// Who a key belongs to.
-#[derive(Clone, Debug)]
-pub struct Owner {
-    /// A user name.
-    pub username: String,
-    /// A host name.
-    pub hostname: String,
-    /// When the key was made.
-    pub created: Timestamp,
-}
-
-/// Why a repository could not be opened or created.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The store says there is none.
-    #[error("repository does not exist: unable to open config file at {location}")]
-    NoRepository {
-        /// Where.
-        location: String,
-    },
-    /// None of its keys opens with this password.
-    #[error("wrong password or no key found for the repository at {location}")]
-    WrongPassword {
-        /// Where.
-        location: String,
-    },
-    /// More keys than are tried, and no hint.
-    #[error(
-        "the repository has more than {MOST_KEYS} keys and none of the first ones opens: name the key with --key-hint"
-    )]
-    TooManyKeys,
-    /// Something is there already.
-    #[error("{what} at {location} already: not creating a repository over it")]
-    Exists {
-        /// Where.
-        location: String,
-        /// What.
-        what: &'static str,
-    },
-    /// The key that opened the repository was to be removed.
-    #[error("the key in use cannot be removed")]
-    KeyInUse,
-    /// No key has a name that begins so.
-    #[error("no key begins with {prefix}, or more than one does")]
-    NoSuchKey {
-        /// The beginning.
-        prefix: String,
-    },
-    /// Anything else.
-    #[error(transparent)]
-    Fault(#[from] Fault),
-}
-
-impl OpenError {
-    /// What to do about it.
-    #[must_use]
-    pub fn class(&self) -> Class {
-        match self {
-            Self::NoRepository { .. } => Class::NoRepository,
-            Self::WrongPassword { .. } | Self::TooManyKeys => Class::WrongPassword,
-            Self::Exists { .. } | Self::KeyInUse | Self::NoSuchKey { .. } => Class::WrongInput,
-            Self::Fault(fault) => fault.class(),
-        }
-    }
-
-    /// What a person can do next.
-    #[must_use]
-    pub fn advice(&self) -> &'static str {
-        match self {
-            Self::NoRepository { .. } => "look at the location, or create one with `init`",
-            Self::WrongPassword { .. } => "look at the password, its file or its command",
-            Self::TooManyKeys => "name the key with --key-hint",
-            Self::Exists { .. } => "use the repository that is there, or another location",
-            Self::KeyInUse => "open the repository with another password first",
-            Self::NoSuchKey { .. } => "`key list` shows the names of all keys",
-            Self::Fault(fault) => fault.advice(),
-        }
-    }
-}
-
-/// A key as it is listed.
-#[derive(Clone, Debug)]
-pub struct ListedKey {
-    /// Its name.
-    pub name: String,
-    /// Whom it belongs to.
-    pub owner: Owner,
-}
 
 /// Finds the key file that opens with `password`.
 pub(super) async fn unlock(
