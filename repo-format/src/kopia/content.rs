@@ -1,11 +1,12 @@
 //! From stored bytes to a content.
 //!
-//! Invariants: what is returned has the length and the hash that the index and the id promise.
+//! Invariants: what [`open`] returns has the length and the hash that the index and the id promise.
 //!
 //! Checked against `repo/content/committed_read_manager.go`.
 
 use super::compress::Decompression;
 use super::crypter::Crypter;
+use super::id::ContentId;
 use super::index::Entry;
 use crate::damage::Damage;
 
@@ -14,6 +15,17 @@ use crate::damage::Damage;
 pub struct Scratch {
     decompression: Decompression,
     raw: Vec<u8>,
+}
+
+/// What a reader has to know of a content to open it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sealed {
+    /// Which content.
+    pub content: ContentId,
+    /// Plaintext bytes.
+    pub raw_len: u32,
+    /// Compression header id, 0 if stored raw.
+    pub compression: u32,
 }
 
 /// Opens one content: `stored` holds the bytes `entry.offset .. + entry.packed_len` of its pack and
@@ -35,20 +47,39 @@ pub fn open<'b>(
     if entry.key_id != 0 {
         return Err(Damage::Unsupported { what: "content key id" });
     }
-    let iv = entry.content.iv().ok_or(Damage::Invalid { what: "content hash length" })?;
+    let Entry { content, raw_len, compression, .. } = *entry;
+    let plain = open_unproved(crypter, Sealed { content, raw_len, compression }, stored, scratch)?;
+    prove(crypter, content, plain)?;
+    Ok(plain)
+}
+
+/// The first half of [`open`]: decrypts and decompresses. What comes out was written by someone who
+/// has the key, and is still to be [proved](prove).
+pub fn open_unproved<'b>(
+    crypter: &Crypter,
+    sealed: Sealed,
+    stored: &'b mut [u8],
+    scratch: &'b mut Scratch,
+) -> Result<&'b [u8], Damage> {
+    let iv = sealed.content.iv().ok_or(Damage::Invalid { what: "content hash length" })?;
     let plain = crypter.cipher.open(&iv, stored, "content")?;
-    let plain = if entry.compression == 0 {
+    let plain = if sealed.compression == 0 {
         &*plain
     } else {
         let Scratch { decompression, raw } = scratch;
-        decompression.run(entry.compression, plain, entry.raw_len, raw)?;
+        decompression.run(sealed.compression, plain, sealed.raw_len, raw)?;
         raw.as_slice()
     };
-    if u32::try_from(plain.len()) != Ok(entry.raw_len) {
+    if u32::try_from(plain.len()) != Ok(sealed.raw_len) {
         return Err(Damage::Invalid { what: "content length" });
     }
-    if crypter.hasher.hash(plain).as_ref() != entry.content.hash() {
+    Ok(plain)
+}
+
+/// The second half of [`open`]: whether `plain` is the content that was asked for.
+pub fn prove(crypter: &Crypter, content: ContentId, plain: &[u8]) -> Result<(), Damage> {
+    if crypter.hasher.hash(plain).as_ref() != content.hash() {
         return Err(Damage::BadHash { what: "content" });
     }
-    Ok(plain)
+    Ok(())
 }
