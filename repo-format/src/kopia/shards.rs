@@ -58,6 +58,23 @@ impl Shards {
         Ok(shards)
     }
 
+    /// Characters of each level of directories.
+    #[must_use]
+    pub fn levels(&self) -> &[u8] {
+        &self.levels
+    }
+
+    /// Names of at most so many characters stay at the root.
+    #[must_use]
+    pub fn flat_len_max(&self) -> u32 {
+        self.flat_len_max
+    }
+
+    /// Other levels for names that begin so; the first match counts.
+    pub fn overrides(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.overrides.iter().map(|o| (o.prefix.as_str(), o.shards.as_slice()))
+    }
+
     /// The path of a blob below the root, with `/` between directories.
     #[must_use]
     pub fn path(&self, blob: &BlobId) -> String {
