@@ -8,6 +8,7 @@
 //!
 //! Not here: locks, sessions, order of writes (`protocol`).
 
+pub mod kopia;
 pub mod restic;
 
 use std::{fmt, sync::Arc};
@@ -32,6 +33,8 @@ use crate::{
 pub enum Dialect {
     /// restic, versions 1 and 2.
     Restic(Arc<restic::Codec>),
+    /// kopia, versions 1 to 3.
+    Kopia(Arc<kopia::Codec>),
 }
 
 /// What one thread keeps between chunks: compression contexts and room to work in.
@@ -39,13 +42,19 @@ pub enum Dialect {
 pub enum Scratch {
     /// For restic.
     Restic(restic::Scratch),
+    /// For kopia.
+    Kopia(kopia::Scratch),
 }
+
+/// Room to work in that was made for another dialect.
+const OTHER_SCRATCH: Damage = Damage::Invalid { what: "working room of another dialect" };
 
 impl Dialect {
     /// How to write to this repository, where this version can.
     pub fn encoder(&self) -> Result<Encoder, Fault> {
         match self {
             Self::Restic(codec) => Ok(Encoder::Restic(Arc::clone(codec))),
+            Self::Kopia(_) => Err(kopia::read_only()),
         }
     }
 
@@ -53,6 +62,7 @@ impl Dialect {
     pub fn scratch(&self) -> Result<Scratch, Fault> {
         match self {
             Self::Restic(codec) => Ok(Scratch::Restic(codec.scratch()?)),
+            Self::Kopia(_) => Ok(Scratch::Kopia(kopia::Scratch::default())),
         }
     }
 
@@ -61,6 +71,7 @@ impl Dialect {
     pub fn pack_key(&self, name: &PackName) -> Key {
         match self {
             Self::Restic(_) => restic::pack_key(name),
+            Self::Kopia(_) => Key::new(name.to_string()),
         }
     }
 
@@ -78,6 +89,10 @@ impl Dialect {
             (Self::Restic(codec), Scratch::Restic(scratch)) => {
                 codec.open_chunk(key, at, stored, scratch, out)
             }
+            (Self::Kopia(codec), Scratch::Kopia(scratch)) => {
+                codec.open_chunk(key, at, stored, scratch, out)
+            }
+            (Self::Restic(_) | Self::Kopia(_), _) => Err(OTHER_SCRATCH),
         }
     }
 
@@ -86,6 +101,7 @@ impl Dialect {
     pub fn prove(&self, chunks: &[(ChunkKey, &[u8])]) -> Result<(), usize> {
         match self {
             Self::Restic(_) => restic::prove(chunks),
+            Self::Kopia(codec) => codec.prove(chunks),
         }
     }
 
@@ -104,19 +120,29 @@ impl Dialect {
         self.prove(&[(*key, plain)]).map_err(|_first| Damage::BadHash { what: "chunk" })
     }
 
+    /// Whether a chunk that should hold a directory holds the list of its parts instead.
+    #[must_use]
+    pub fn is_links(&self, bytes: &[u8]) -> bool {
+        match self {
+            Self::Restic(_) => false,
+            Self::Kopia(_) => kopia::is_links(bytes),
+        }
+    }
+
     /// Reads a directory.
     pub fn read_directory(&self, bytes: &[u8]) -> Result<Directory, Damage> {
         match self {
             Self::Restic(_) => restic::read_directory(bytes),
+            Self::Kopia(_) => kopia::read_directory(bytes),
         }
     }
 
     /// Reads a list of chunks that stands for a large object: each part's key and how many lists
     /// lie above its data.
     pub fn read_links(&self, bytes: &[u8]) -> Result<Vec<(ChunkKey, u8)>, Damage> {
-        let _lists_are_not_of_this_format = bytes;
         match self {
             Self::Restic(_) => Err(Damage::Unsupported { what: "link list" }),
+            Self::Kopia(_) => kopia::read_links(bytes),
         }
     }
 }
@@ -178,6 +204,9 @@ impl Encoder {
         match (self, scratch) {
             (Self::Restic(codec), Scratch::Restic(scratch)) => {
                 codec.seal(role, plain, nonce, scratch, out)
+            }
+            (Self::Restic(_), Scratch::Kopia(_)) => {
+                Err(Fault::Bug("a chunk is sealed with the working room of another dialect"))
             }
         }
     }

@@ -15,6 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
+use windlass_format::damage::Damage;
 
 use crate::{
     dialect::{Dialect, Scratch},
@@ -37,6 +38,12 @@ const SPANS: usize = 8;
 
 /// Levels of link lists that are followed.
 const MOST_LEVELS: u8 = 16;
+
+/// Bytes of the largest directory or link list that is put together from parts.
+const MOST_LINKED_BYTES: u64 = 512 << 20;
+
+/// Chunks of the largest object: two terabytes of chunks of 64 KiB.
+const MOST_CHUNKS: u64 = 1 << 25;
 
 /// Reads chunks of one repository. Clones share what they keep.
 #[derive(Clone, Debug)]
@@ -82,14 +89,19 @@ impl Reader {
         self.read(key, out, |at| self.exactly(at))
     }
 
-    /// A directory.
+    /// A directory, put together from its parts where it was cut into several.
     pub fn directory(&self, key: &ChunkKey) -> Result<Directory, Fault> {
         let mut plain = Vec::new();
         self.read(key, &mut plain, |at| self.with_neighbours(at))?;
-        self.0
-            .dialect
-            .read_directory(&plain)
-            .map_err(|damage| Fault::damaged(format!("directory {key}"), damage))
+        let mut level = 0;
+        while self.0.dialect.is_links(&plain) {
+            level += 1;
+            let mut parts = Vec::new();
+            self.parts(key, &plain, level, &mut parts)?;
+            plain = self.joined(key, &parts)?;
+        }
+        let damaged = |damage| Fault::damaged(format!("directory {key}"), damage);
+        self.0.dialect.read_directory(&plain).map_err(damaged)
     }
 
     /// The chunks of an object in order, following link lists.
@@ -98,34 +110,59 @@ impl Reader {
             Content::Chunks(keys) => Ok(keys.clone()),
             Content::Linked { list, depth } => {
                 let mut keys = Vec::new();
-                self.follow(*list, *depth, &mut keys)?;
+                self.follow(*list, *depth, 0, &mut keys)?;
                 Ok(keys)
             }
         }
     }
 
-    fn follow(&self, key: ChunkKey, depth: u8, keys: &mut Vec<ChunkKey>) -> Result<(), Fault> {
-        if depth == 0 {
+    /// Appends the chunks below `key`, over which lie `depth` lists.
+    fn follow(
+        &self,
+        key: ChunkKey,
+        depth: u8,
+        level: u8,
+        keys: &mut Vec<ChunkKey>,
+    ) -> Result<(), Fault> {
+        let Some(depth) = depth.checked_sub(1) else {
             keys.push(key);
-            return Ok(());
-        }
-        let object = || format!("link list {key}");
-        if depth > MOST_LEVELS {
-            let over = windlass_format::damage::Damage::OverLimit {
-                what: "levels of link lists",
-                max: u64::from(MOST_LEVELS),
-            };
-            return Err(Fault::damaged(object(), over));
-        }
-        let mut plain = Vec::new();
-        self.read(&key, &mut plain, |at| self.with_neighbours(at))?;
-        let parts =
-            self.0.dialect.read_links(&plain).map_err(|damage| Fault::damaged(object(), damage))?;
-        for (part, part_depth) in parts {
-            // A part says itself whether it is a list again; a list can only hold lower ones.
-            self.follow(part, part_depth.min(depth - 1), keys)?;
+            return within("chunks of one object", keys.len(), MOST_CHUNKS)
+                .map_err(|damage| Fault::damaged(format!("object with chunk {key}"), damage));
+        };
+        // The text of a list is an object too, with one list less above it.
+        let mut pieces = Vec::new();
+        within("levels of link lists", usize::from(level), MOST_LEVELS.into())
+            .map_err(|damage| Fault::damaged(format!("link list {key}"), damage))?;
+        self.follow(key, depth, level + 1, &mut pieces)?;
+        let list = self.joined(&key, &pieces)?;
+        self.parts(&key, &list, level + 1, keys)
+    }
+
+    /// Appends the chunks of all parts of a list.
+    fn parts(
+        &self,
+        key: &ChunkKey,
+        list: &[u8],
+        level: u8,
+        keys: &mut Vec<ChunkKey>,
+    ) -> Result<(), Fault> {
+        let damaged = |damage| Fault::damaged(format!("link list {key}"), damage);
+        within("levels of link lists", usize::from(level), MOST_LEVELS.into()).map_err(damaged)?;
+        for (part, depth) in self.0.dialect.read_links(list).map_err(damaged)? {
+            self.follow(part, depth, level, keys)?;
         }
         Ok(())
+    }
+
+    /// The bytes of metadata chunks in a row.
+    fn joined(&self, object: &ChunkKey, chunks: &[ChunkKey]) -> Result<Vec<u8>, Fault> {
+        let mut plain = Vec::new();
+        for key in chunks {
+            self.read(key, &mut plain, |at| self.with_neighbours(at))?;
+            within("bytes of metadata in parts", plain.len(), MOST_LINKED_BYTES)
+                .map_err(|damage| Fault::damaged(format!("object {object}"), damage))?;
+        }
+        Ok(plain)
     }
 
     /// Tries every place of a chunk until one gives what its key promises.
@@ -200,4 +237,8 @@ impl Reader {
         kept.push_back(span);
         Ok(bytes)
     }
+}
+
+fn within(what: &'static str, count: usize, max: u64) -> Result<(), Damage> {
+    if count as u64 > max { Err(Damage::OverLimit { what, max }) } else { Ok(()) }
 }
