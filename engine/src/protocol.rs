@@ -11,6 +11,8 @@
 //!   cancelled before others may think its holder dead.
 
 pub mod keys;
+pub mod kopia;
+pub mod open;
 pub mod restic;
 
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use self::keys::{ListedKey, OpenError, Owner};
 use crate::{
     backup::pack::PackInfo,
     cancel::Cancel,
+    dialect::kopia::read_only,
     fault::{Class, Fault},
     index::Index,
     model::root::{Root, RootId},
@@ -32,6 +35,8 @@ use crate::{
 pub enum Protocol {
     /// restic, versions 1 and 2.
     Restic(Arc<restic::Protocol>),
+    /// kopia, versions 1 to 3, to read from.
+    Kopia(Arc<kopia::Protocol>),
 }
 
 /// What a holder announces to others.
@@ -129,6 +134,10 @@ impl Protocol {
             Self::Restic(protocol) => {
                 Ok(Presence::Restic(protocol.lock(announcement, cancel).await?))
             }
+            Self::Kopia(_) => match announcement.access {
+                Access::Shared => Ok(Presence::Silent),
+                Access::Exclusive => Err(read_only().into()),
+            },
         }
     }
 
@@ -136,6 +145,7 @@ impl Protocol {
     pub async fn list_roots(&self) -> Result<Vec<ListedRoot>, Fault> {
         match self {
             Self::Restic(protocol) => protocol.list_roots().await,
+            Self::Kopia(protocol) => protocol.list_roots().await,
         }
     }
 
@@ -143,6 +153,7 @@ impl Protocol {
     pub async fn list_keys(&self) -> Result<Vec<ListedKey>, OpenError> {
         match self {
             Self::Restic(protocol) => protocol.list_keys().await,
+            Self::Kopia(_) => Err(one_password().into()),
         }
     }
 
@@ -155,6 +166,7 @@ impl Protocol {
     ) -> Result<String, OpenError> {
         match self {
             Self::Restic(protocol) => protocol.add_key(password, owner, pool).await,
+            Self::Kopia(_) => Err(one_password().into()),
         }
     }
 
@@ -162,6 +174,7 @@ impl Protocol {
     pub async fn remove_key(&self, prefix: &str, in_use: &str) -> Result<String, OpenError> {
         match self {
             Self::Restic(protocol) => protocol.remove_key(prefix, in_use).await,
+            Self::Kopia(_) => Err(one_password().into()),
         }
     }
 
@@ -169,6 +182,7 @@ impl Protocol {
     pub async fn load_index(&self, index: &Arc<Index>) -> Result<(), Fault> {
         match self {
             Self::Restic(protocol) => protocol.load_index(index).await,
+            Self::Kopia(protocol) => protocol.load_index(index).await,
         }
     }
 
@@ -178,9 +192,12 @@ impl Protocol {
         presence: &Presence,
         packs: Vec<Stored<PackInfo>>,
     ) -> Result<Published, Fault> {
-        presence.check()?;
         match self {
-            Self::Restic(protocol) => protocol.publish(packs).await,
+            Self::Restic(protocol) => {
+                presence.check()?;
+                protocol.publish(packs).await
+            }
+            Self::Kopia(_) => Err(read_only()),
         }
     }
 
@@ -191,12 +208,20 @@ impl Protocol {
         published: Published,
         root: &Root,
     ) -> Result<RootId, Fault> {
-        presence.check()?;
         let _everything_is_findable = published;
         match self {
-            Self::Restic(protocol) => protocol.commit_root(root).await,
+            Self::Restic(protocol) => {
+                presence.check()?;
+                protocol.commit_root(root).await
+            }
+            Self::Kopia(_) => Err(read_only()),
         }
     }
+}
+
+/// The answer to whoever asks for the keys of a repository that has none.
+fn one_password() -> Fault {
+    Fault::Unsupported { what: "more than the one password of a kopia repository".into() }
 }
 
 impl Presence {

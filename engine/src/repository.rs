@@ -3,7 +3,7 @@
 //! Invariants: the format is found by what the location holds; the index is loaded once, after
 //! whatever roots an operation works with were listed.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use tokio::{runtime::Handle, sync::OnceCell};
 use windlass_format::secret::Password;
@@ -16,41 +16,14 @@ use crate::{
     index::Index,
     protocol::{
         Protocol,
-        restic::{self, InitOptions, OpenOptions, keys::OpenError},
+        keys::OpenError,
+        open::{self, InitOptions, Means, OpenOptions, Opened},
     },
     reader::Reader,
     resources::Resources,
-    store::{Store, layout::Layout, local::LocalStore},
+    store::Store,
 };
-
-/// Where a repository is or will be, before it is known which format it has.
-#[derive(Clone)]
-pub struct Place(Arc<dyn Fn(Layout) -> Store + Send + Sync>);
-
-impl Place {
-    /// A directory.
-    #[must_use]
-    pub fn local(path: impl Into<std::path::PathBuf>) -> Self {
-        let path = path.into();
-        Self(Arc::new(move |layout| Store::new(LocalStore::new(path.clone(), layout))))
-    }
-
-    /// A store that needs no layout, or has its own.
-    #[must_use]
-    pub fn store(store: Store) -> Self {
-        Self(Arc::new(move |_layout| store.clone()))
-    }
-
-    pub(crate) fn with_layout(&self, layout: Layout) -> Store {
-        (self.0)(layout)
-    }
-}
-
-impl fmt::Debug for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Place({})", self.with_layout(Layout::Plain).location())
-    }
-}
+pub use crate::{protocol::open::Identity, store::place::Place};
 
 /// What an embedding program decides for all operations on a repository.
 #[derive(Clone, Debug)]
@@ -87,17 +60,6 @@ pub struct Repository {
     index: OnceCell<Arc<Index>>,
 }
 
-/// What tells a repository apart from others.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// Its id.
-    pub id: String,
-    /// Its format and version, in words.
-    pub format: String,
-    /// The key that opened it, where there are several.
-    pub key: Option<String>,
-}
-
 impl Repository {
     /// Opens the repository at `place`, of whichever format it is.
     pub async fn open(
@@ -106,33 +68,12 @@ impl Repository {
         options: &OpenOptions,
         environment: Environment,
     ) -> Result<Self, OpenError> {
-        let store = place.with_layout(restic::layout());
-        if !store.exists(&restic::config_key()).await.or_else(absent)? {
-            return Err(OpenError::NoRepository { location: store.location() });
-        }
         let pool = pool(&environment)?;
-        let opened = restic::open(
-            &store,
-            password,
-            options,
-            &pool,
-            Arc::clone(&environment.clock),
-            environment.entropy.clone(),
-        )
-        .await?;
-        Ok(Self {
-            store,
-            dialect: Dialect::Restic(opened.codec),
-            protocol: Protocol::Restic(opened.protocol),
-            identity: Identity {
-                id: opened.config.id.to_hex(),
-                format: format!("restic version {}", opened.config.version.number()),
-                key: Some(opened.key.to_hex()),
-            },
-            environment,
-            pool,
-            index: OnceCell::new(),
-        })
+        let means = means(&environment, &pool);
+        let Opened { store, dialect, protocol, identity } =
+            open::open(place, password, options, means).await?;
+        let index = OnceCell::new();
+        Ok(Self { store, dialect, protocol, identity, environment, pool, index })
     }
 
     /// Creates a repository at `place`, which must hold none.
@@ -142,17 +83,8 @@ impl Repository {
         options: &InitOptions,
         environment: &Environment,
     ) -> Result<String, OpenError> {
-        let store = place.with_layout(restic::layout());
-        let id = restic::init(
-            &store,
-            password,
-            options,
-            &pool(environment)?,
-            Arc::clone(&environment.clock),
-            environment.entropy.clone(),
-        )
-        .await?;
-        Ok(id.to_hex())
+        let pool = pool(environment)?;
+        open::init(place, password, options, means(environment, &pool)).await
     }
 
     /// Where it is kept.
@@ -208,11 +140,11 @@ impl Repository {
     }
 }
 
-/// "There is nothing" is an answer; every other failure stays one.
-fn absent(error: crate::store::StoreError) -> Result<bool, Fault> {
-    match error.failure {
-        crate::store::Failure::NotFound => Ok(false),
-        _ => Err(error.into()),
+fn means(environment: &Environment, pool: &Arc<rayon::ThreadPool>) -> Means {
+    Means {
+        pool: Arc::clone(pool),
+        clock: Arc::clone(&environment.clock),
+        entropy: environment.entropy.clone(),
     }
 }
 

@@ -15,6 +15,7 @@ pub mod layout;
 pub mod local;
 pub mod memory;
 pub mod nowhere;
+pub mod place;
 
 use std::{fmt, sync::Arc, time::SystemTime};
 

@@ -1,0 +1,146 @@
+//! Finding out what a location holds, opening it, creating it.
+//!
+//! Invariants
+//! - The format is told by the one object that only it has; a store that cannot tell is an error,
+//!   never "nothing there".
+//! - Where both formats are, neither is opened and nothing is created.
+
+use std::sync::Arc;
+
+use windlass_format::secret::Password;
+
+pub use super::restic::{InitOptions, OpenOptions};
+use super::{Protocol, keys::OpenError, kopia, restic};
+use crate::{
+    clock::Clock,
+    dialect::Dialect,
+    entropy::Entropy,
+    fault::Fault,
+    store::{Store, StoreError, layout::Layout, place::Place},
+};
+
+/// What tells a repository apart from others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its id.
+    pub id: String,
+    /// Its format and version, in words.
+    pub format: String,
+    /// The key that opened it, where there are several.
+    pub key: Option<String>,
+}
+
+/// An open repository's parts.
+#[derive(Debug)]
+pub struct Opened {
+    /// Where its objects are.
+    pub store: Store,
+    /// Bytes.
+    pub dialect: Dialect,
+    /// Order.
+    pub protocol: Protocol,
+    /// What tells it apart.
+    pub identity: Identity,
+}
+
+/// What the environment gives to an open repository.
+#[derive(Clone, Debug)]
+pub struct Means {
+    /// The threads that compute.
+    pub pool: Arc<rayon::ThreadPool>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Entropy,
+}
+
+/// Opens the repository at `place`, of whichever format it is.
+pub async fn open(
+    place: &Place,
+    password: &Password,
+    options: &OpenOptions,
+    means: Means,
+) -> Result<Opened, OpenError> {
+    let store = place.with_layout(restic::layout());
+    let is_restic = async || store.exists(&restic::config_key()).await.or_else(absent);
+    let (is_restic, of_kopia) = tokio::join!(is_restic(), find_kopia(place));
+    let location = store.location();
+    match (is_restic?, of_kopia) {
+        (true, Ok(Some(_))) => Err(OpenError::Ambiguous { location }),
+        // That kopia's could not be looked for does not keep anyone from restic's.
+        (true, Ok(None) | Err(_)) => open_restic(store, password, options, means).await,
+        (false, Ok(Some(store))) => open_kopia(store, password, means).await,
+        (false, Ok(None)) => Err(OpenError::NoRepository { location }),
+        (false, Err(fault)) => Err(fault.into()),
+    }
+}
+
+/// Creates a repository at `place`, which must hold none, and gives its id.
+pub async fn init(
+    place: &Place,
+    password: &Password,
+    options: &InitOptions,
+    means: Means,
+) -> Result<String, OpenError> {
+    let store = place.with_layout(restic::layout());
+    if find_kopia(place).await?.is_some() {
+        let what = "a kopia repository is";
+        return Err(OpenError::Exists { location: store.location(), what });
+    }
+    let Means { pool, clock, entropy } = means;
+    let id = restic::init(&store, password, options, &pool, clock, entropy).await?;
+    Ok(id.to_hex())
+}
+
+/// The store of a kopia repository at `place`, if there is one.
+async fn find_kopia(place: &Place) -> Result<Option<Store>, Fault> {
+    let plain = place.with_layout(Layout::Plain);
+    let store = match place.has_layouts() {
+        true => place.with_layout(kopia::layout(&plain).await?),
+        false => plain,
+    };
+    let is_there = store.exists(&kopia::config_key()).await.or_else(absent)?;
+    Ok(is_there.then_some(store))
+}
+
+/// "There is nothing" is an answer; every other failure stays one.
+fn absent(error: StoreError) -> Result<bool, Fault> {
+    match error.failure {
+        crate::store::Failure::NotFound => Ok(false),
+        _ => Err(error.into()),
+    }
+}
+
+async fn open_restic(
+    store: Store,
+    password: &Password,
+    options: &OpenOptions,
+    means: Means,
+) -> Result<Opened, OpenError> {
+    let Means { pool, clock, entropy } = means;
+    let opened = restic::open(&store, password, options, &pool, clock, entropy).await?;
+    Ok(Opened {
+        store,
+        dialect: Dialect::Restic(opened.codec),
+        protocol: Protocol::Restic(opened.protocol),
+        identity: Identity {
+            id: opened.config.id.to_hex(),
+            format: format!("restic version {}", opened.config.version.number()),
+            key: Some(opened.key.to_hex()),
+        },
+    })
+}
+
+async fn open_kopia(store: Store, password: &Password, means: Means) -> Result<Opened, OpenError> {
+    let opened = kopia::open(&store, password, &means.pool).await?;
+    Ok(Opened {
+        store,
+        dialect: Dialect::Kopia(opened.codec),
+        protocol: Protocol::Kopia(opened.protocol),
+        identity: Identity {
+            id: opened.id,
+            format: format!("kopia version {}", opened.version),
+            key: None,
+        },
+    })
+}
