@@ -2,6 +2,7 @@
 
 mod backup;
 mod filter;
+mod kopia;
 mod restore;
 mod source;
 mod store;
