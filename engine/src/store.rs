@@ -160,9 +160,15 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Bytes of one object, exactly as many as asked for.
     async fn read(&self, key: &Key, range: Range) -> Result<Bytes, StoreError>;
 
-    /// [`read`](Self::read) on the calling thread, for adapters that need no runtime to do so.
-    fn read_here(&self, key: &Key, range: Range) -> Option<Result<Bytes, StoreError>> {
-        let _no_short_cut = (key, range);
+    /// [`read`](Self::read) on the calling thread, appending to `out`, for adapters that need no
+    /// runtime to do so.
+    fn read_here(
+        &self,
+        key: &Key,
+        range: Range,
+        out: &mut Vec<u8>,
+    ) -> Option<Result<(), StoreError>> {
+        let _no_short_cut = (key, range, out);
         None
     }
 
@@ -235,9 +241,24 @@ impl Store {
         key: &Key,
         range: Range,
     ) -> Result<Bytes, StoreError> {
-        match self.0.read_here(key, range) {
-            Some(result) => result,
+        let mut bytes = Vec::new();
+        match self.0.read_here(key, range, &mut bytes) {
+            Some(result) => result.map(|()| Bytes::from(bytes)),
             None => runtime.block_on(self.0.read(key, range)),
+        }
+    }
+
+    /// [`read_blocking`](Self::read_blocking) that appends to a buffer, which can be used again.
+    pub fn append_blocking(
+        &self,
+        runtime: &Handle,
+        key: &Key,
+        range: Range,
+        out: &mut Vec<u8>,
+    ) -> Result<(), StoreError> {
+        match self.0.read_here(key, range, out) {
+            Some(result) => result,
+            None => runtime.block_on(self.0.read(key, range)).map(|bytes| out.extend(bytes)),
         }
     }
 

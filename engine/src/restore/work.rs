@@ -89,7 +89,10 @@ pub(super) fn fetch(task: &Task, queue: &Queue, budget: &Budget, on: &mpsc::Sync
 /// Does what the queue holds until it ends.
 pub(super) fn work(task: &Task, queue: &Queue) {
     let mut worker = match task.dialect.scratch() {
-        Ok(scratch) => Worker { task, scratch, plain: Vec::new(), batch: Vec::new() },
+        Ok(scratch) => {
+            let (stored, plain, batch) = (Vec::new(), Vec::new(), Vec::new());
+            Worker { task, scratch, stored, plain, batch }
+        }
         Err(fault) => {
             task.fail(fault.into());
             while queue.next().is_some() {}
@@ -102,11 +105,14 @@ pub(super) fn work(task: &Task, queue: &Queue) {
         }
         match work {
             Work::Span(span) => {
-                let bytes = read(task, span.pack, span.start, span.len);
-                worker.span(&span, bytes);
+                let mut stored = std::mem::take(&mut worker.stored);
+                stored.clear();
+                let read = append(task, span.pack, span.start, span.len, &mut stored);
+                worker.span(&span, read.map(|()| stored.as_slice()));
+                worker.stored = stored;
             }
             Work::Loaded { span, bytes, held } => {
-                worker.span(&span, bytes);
+                worker.span(&span, bytes.as_deref().map_err(drop));
                 drop(held);
             }
             Work::Files(files) => files.iter().for_each(|file| file.end_unwritten(task)),
@@ -118,6 +124,8 @@ pub(super) fn work(task: &Task, queue: &Queue) {
 struct Worker<'a> {
     task: &'a Task,
     scratch: Scratch,
+    /// A span as it was read; the room is used again.
+    stored: Vec<u8>,
     /// Opened chunks, one behind the other.
     plain: Vec<u8>,
     batch: Vec<Opened>,
@@ -132,14 +140,14 @@ struct Opened {
 }
 
 impl Worker<'_> {
-    fn span(&mut self, span: &Span<Place>, bytes: Result<Bytes, Fault>) {
+    fn span<E>(&mut self, span: &Span<Place>, bytes: Result<&[u8], E>) {
         let bytes = match bytes {
             Ok(bytes) => {
                 self.task.read_succeeded();
                 bytes
             }
             // What of it can still be read is read one by one.
-            Err(_fault) => Bytes::new(),
+            Err(_fault) => &[],
         };
         let mut first = 0;
         while let Some(one) = span.uses.get(first) {
@@ -264,21 +272,43 @@ fn write(task: &Task, uses: &[Use<Place>], plain: &[u8]) {
 }
 
 fn read(task: &Task, pack: PackNumber, start: u64, len: u64) -> Result<Bytes, Fault> {
+    if task.store.capabilities().remote {
+        return read_from_afar(task, pack, start, len);
+    }
+    let mut bytes = Vec::new();
+    append(task, pack, start, len, &mut bytes)?;
+    Ok(Bytes::from(bytes))
+}
+
+fn append(
+    task: &Task,
+    pack: PackNumber,
+    start: u64,
+    len: u64,
+    out: &mut Vec<u8>,
+) -> Result<(), Fault> {
     let name = task.index.pack_name(pack).ok_or(Fault::Bug("a location names no pack"))?;
     let key = task.dialect.pack_key(&name);
-    let range = Range::At { start, len };
-    let bytes = if task.store.capabilities().remote {
-        // A read that hangs must not hold up a cancellation.
-        task.runtime.block_on(async {
-            tokio::select! {
-                bytes = task.store.read(&key, range) => bytes.map_err(Fault::from),
-                () = task.cancel.cancelled() => Err(Fault::Cancelled),
-            }
-        })?
-    } else {
-        task.store.read_blocking(&task.runtime, &key, range)?
-    };
+    task.store.append_blocking(&task.runtime, &key, Range::At { start, len }, out)?;
+    count_fetched(task, len);
+    Ok(())
+}
+
+/// A read that a cancellation ends, also while it hangs.
+fn read_from_afar(task: &Task, pack: PackNumber, start: u64, len: u64) -> Result<Bytes, Fault> {
+    let name = task.index.pack_name(pack).ok_or(Fault::Bug("a location names no pack"))?;
+    let key = task.dialect.pack_key(&name);
+    let bytes = task.runtime.block_on(async {
+        tokio::select! {
+            bytes = task.store.read(&key, Range::At { start, len }) => bytes.map_err(Fault::from),
+            () = task.cancel.cancelled() => Err(Fault::Cancelled),
+        }
+    })?;
+    count_fetched(task, len);
+    Ok(bytes)
+}
+
+fn count_fetched(task: &Task, len: u64) {
     add(&task.done.bytes_fetched, len);
     task.monitor.counters().bytes_read.add(len);
-    Ok(bytes)
 }

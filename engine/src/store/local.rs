@@ -94,8 +94,13 @@ impl Backend for LocalStore {
         blocking("read", key.to_string(), move || place.read(&key, range)).await
     }
 
-    fn read_here(&self, key: &Key, range: Range) -> Option<Result<Bytes, StoreError>> {
-        Some(self.0.read(key, range))
+    fn read_here(
+        &self,
+        key: &Key,
+        range: Range,
+        out: &mut Vec<u8>,
+    ) -> Option<Result<(), StoreError>> {
+        Some(self.0.append(key, range, out))
     }
 
     async fn delete(&self, key: &Key) -> Result<(), StoreError> {
@@ -186,6 +191,12 @@ impl Place {
     }
 
     fn read(&self, key: &Key, range: Range) -> Result<Bytes, StoreError> {
+        let mut bytes = Vec::new();
+        self.append(key, range, &mut bytes)?;
+        Ok(Bytes::from(bytes))
+    }
+
+    fn append(&self, key: &Key, range: Range, out: &mut Vec<u8>) -> Result<(), StoreError> {
         let path = self.file("read", key)?;
         let failed = |error| self.failed("read", key, error);
         let mut file = File::open(path).map_err(failed)?;
@@ -203,17 +214,16 @@ impl Place {
             let why = format!("{len} bytes are more than any object has");
             return Err(StoreError::new(Failure::Permanent, "read", key.as_str(), why));
         }
-        let mut bytes = Vec::new();
-        let room = usize::try_from(len).ok().and_then(|len| bytes.try_reserve_exact(len).ok());
+        let room = usize::try_from(len).ok().and_then(|len| out.try_reserve_exact(len).ok());
         room.ok_or_else(|| failed(io::ErrorKind::OutOfMemory.into()))?;
         if start > 0 {
             file.seek(SeekFrom::Start(start)).map_err(failed)?;
         }
-        let got = file.take(len).read_to_end(&mut bytes).map_err(failed)?;
+        let got = file.take(len).read_to_end(out).map_err(failed)?;
         if got as u64 != len {
             return Err(short(start + got as u64));
         }
-        Ok(Bytes::from(bytes))
+        Ok(())
     }
 
     fn delete(&self, key: &Key) -> Result<(), StoreError> {
