@@ -33,7 +33,6 @@ use settings::{Settings, environment::Variables};
 
 fn main() -> ExitCode {
     windlass_engine::heap::return_large_blocks();
-    windlass_lanes::heap::return_large_blocks();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return output::usage(&error),

@@ -21,6 +21,14 @@ pub(crate) fn bytes(amount: u64) -> String {
     }
 }
 
+/// `1.0 KiB`, for lines that change all the time.
+pub(crate) fn rough_bytes(amount: u64) -> String {
+    match STEPS.iter().find(|(_, step)| amount >= *step) {
+        Some((unit, step)) => format!("{:.1} {unit}", amount as f64 / *step as f64),
+        None => format!("{amount} B"),
+    }
+}
+
 /// `0:05`, `1:02:03`.
 pub(crate) fn clock(duration: Duration) -> String {
     let seconds = duration.as_secs();

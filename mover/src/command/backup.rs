@@ -40,16 +40,19 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Outcome, Failur
     let started = Instant::now();
     let drawer = Drawer::start(&session.output, Arc::clone(&monitor) as Arc<dyn Draw>);
     let stop_scan = Arc::new(AtomicBool::new(false));
-    if session.output.status_interval().is_some() && !args.no_scan {
+    let is_stream = args.is_stream();
+    if session.output.status_interval().is_some() && !args.no_scan && !is_stream {
         start_scan(&options, &monitor, &stop_scan);
     }
     let dry_run = options.dry_run;
     let told = Arc::clone(&monitor) as Arc<dyn Monitor>;
-    let result = match args.stream()? {
-        Some(stream) => {
-            backup::run_stream(&repository, stream, options, told, &session.cancel).await
+    let cancel = &session.cancel;
+    let result = match is_stream {
+        true => {
+            let stream = args.stream(cancel)?;
+            backup::run_stream(&repository, stream, options, told, cancel).await
         }
-        None => backup::run(&repository, options, told, &session.cancel).await,
+        false => backup::run(&repository, options, told, cancel).await,
     };
     stop_scan.store(true, Ordering::Relaxed);
     drop(drawer);

@@ -238,7 +238,9 @@ pub(crate) fn problem(output: &Output, during: &str, path: &[u8], error: &str) {
 impl Draw for BackupMonitor {
     fn draw(&self, output: &Output, elapsed: Duration) {
         let counters = &self.counters;
-        let (files, bytes) = (counters.files_done.get(), counters.bytes_done.get());
+        let files = counters.files_done.get();
+        // Of a large file that is still being read, only the reading has been counted.
+        let bytes = counters.bytes_done.get().max(counters.bytes_read.get());
         let problems = counters.problems.get();
         let scanned = *self.scanned.lock().unwrap_or_else(PoisonError::into_inner);
         // Files that grow or appear after the scan count as well.
@@ -261,21 +263,15 @@ impl Draw for BackupMonitor {
             output.flush();
             return;
         }
-        let clock = units::clock(elapsed);
-        let rate = bytes as f64 / elapsed.as_secs_f64().max(0.001);
-        let rate = units::bytes(rate as u64);
-        let done = units::bytes(bytes);
-        let eta = left.map(|left| format!(" ETA {}", units::clock(left))).unwrap_or_default();
-        output.status(&match total {
-            Some(_) => format!(
-                "[{clock}] {} {:.2}%  {files} files {done}, total {total_files} files {}, \
-                 {problems} errors, {rate}/s{eta}",
-                progress::bar(share),
-                share * 100.0,
-                units::bytes(total_bytes)
-            ),
-            None => format!("[{clock}] {files} files, {done}, {problems} errors, {rate}/s"),
+        let mut line = progress::line(bytes, total.map(|_| total_bytes), elapsed);
+        line.push_str(&match total {
+            Some(_) => format!(", {files}/{total_files} files"),
+            None => format!(", {files} files"),
         });
+        if problems > 0 {
+            line.push_str(&format!(", {problems} errors"));
+        }
+        output.status(&line);
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::Output;
+use crate::units;
 
 /// Something with a state that can be drawn.
 pub(crate) trait Draw: Send + Sync + 'static {
@@ -65,9 +66,29 @@ pub(crate) fn share(done: u64, total: u64) -> f64 {
     if total == 0 { 0.0 } else { (done as f64 / total as f64).min(1.0) }
 }
 
+/// `[0:05] [==>       ] 34.2%, ETA 0:09, 120.1 MiB/s, 345.0 MiB of 1.0 GiB`: what matters most
+/// comes first, because a terminal may be narrow.
+pub(crate) fn line(done: u64, total: Option<u64>, elapsed: Duration) -> String {
+    let clock = units::clock(elapsed);
+    let rate = units::rough_bytes((done as f64 / elapsed.as_secs_f64().max(0.001)) as u64);
+    let Some(total) = total.map(|total| total.max(done)) else {
+        return format!("[{clock}] {rate}/s, {}", units::rough_bytes(done));
+    };
+    let share = share(done, total);
+    let eta = remaining(done, total, elapsed);
+    let eta = eta.map(|left| format!(" ETA {},", units::clock(left))).unwrap_or_default();
+    format!(
+        "[{clock}] {} {:.1}%,{eta} {rate}/s, {} of {}",
+        bar(share),
+        share * 100.0,
+        units::rough_bytes(done),
+        units::rough_bytes(total)
+    )
+}
+
 /// `[=====>    ]`.
-pub(crate) fn bar(share: f64) -> String {
-    const CELLS: usize = 20;
+fn bar(share: f64) -> String {
+    const CELLS: usize = 10;
     let full = ((share * CELLS as f64) as usize).min(CELLS);
     let tip = if full < CELLS { ">" } else { "" };
     format!("[{}{tip}{}]", "=".repeat(full), " ".repeat(CELLS - full - tip.len()))
@@ -79,9 +100,17 @@ mod tests {
 
     #[test]
     fn bars_have_one_width() {
-        assert_eq!(bar(0.0), "[>                   ]");
-        assert_eq!(bar(0.5), "[==========>         ]");
-        assert_eq!(bar(1.0), "[====================]");
+        assert_eq!(bar(0.0), "[>         ]");
+        assert_eq!(bar(0.5), "[=====>    ]");
+        assert_eq!(bar(1.0), "[==========]");
+    }
+
+    #[test]
+    fn a_line_has_share_time_left_and_speed() {
+        let elapsed = Duration::from_secs(10);
+        let expected = "[0:10] [==>       ] 25.0%, ETA 0:30, 25.6 MiB/s, 256.0 MiB of 1.0 GiB";
+        assert_eq!(line(256 << 20, Some(1 << 30), elapsed), expected);
+        assert_eq!(line(1000, None, elapsed), "[0:10] 100 B/s, 1000 B");
     }
 
     #[test]

@@ -170,18 +170,9 @@ impl Draw for RestoreMonitor {
             output.flush();
             return;
         }
-        let rate = units::bytes((bytes as f64 / elapsed.as_secs_f64().max(0.001)) as u64);
         // Without the snapshot's own figures the total is only what was seen so far.
-        let left = self.total_bytes.and_then(|total| progress::remaining(bytes, total, elapsed));
-        let eta = left.map(|left| format!(" ETA {}", units::clock(left))).unwrap_or_default();
-        output.status(&format!(
-            "[{}] {} {:.2}%  {files} files {}, total {total_files} files {}, {rate}/s{eta}",
-            units::clock(elapsed),
-            progress::bar(share),
-            share * 100.0,
-            units::bytes(bytes),
-            units::bytes(total_bytes)
-        ));
+        let line = progress::line(bytes, self.total_bytes, elapsed);
+        output.status(&format!("{line}, {files}/{total_files} files"));
     }
 }
 

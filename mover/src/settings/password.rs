@@ -14,7 +14,7 @@ use std::{
 
 use windlass_engine::format::secret::Password;
 
-use super::{Settings, read_text};
+use super::{Chosen, Settings, read_text};
 use crate::failure::Failure;
 
 /// Whose password it is.
@@ -55,6 +55,20 @@ impl Settings {
             Some(text) => accepted(text),
             None => accepted(ask("enter password for repository: ", purpose)?),
         }
+    }
+
+    /// Whether the password comes from elsewhere than a terminal or standard input.
+    pub(crate) fn has_password(&self) -> Result<bool, Failure> {
+        let global = &self.global;
+        let by_option = global.insecure_no_password
+            || global.password_command.is_some()
+            || global.password_file.is_some();
+        let by_variable = PREFIXES.iter().any(|prefix| {
+            ["PASSWORD", "PASSWORD_FILE", "PASSWORD_COMMAND"]
+                .iter()
+                .any(|name| self.variables.get(format!("{prefix}{name}")).is_some())
+        });
+        Ok(by_option || by_variable || matches!(self.chosen()?, Chosen::Default(_)))
     }
 
     /// A password that an option or a variable gives.

@@ -53,7 +53,6 @@ fn places_and_formats_of_other_builds_are_named() {
     place.run(&["init", "--copy-chunker-params"]).refused(1, &["--copy-chunker-params is not"]);
     let both = ["-r", "repo", "--repository-file=list", "snapshots"];
     place.run(&both).refused(1, &["mutually exclusive"]);
-    place.run(&["backup", "--stdin"]).refused(1, &["--stdin is not supported"]);
     assert!(!place.path("repo").exists());
 }
 

@@ -15,6 +15,22 @@ fn signal(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).expect("sent");
 }
 
+/// Waits until the program catches SIGINT.
+fn listening(child: &Child) {
+    const INTERRUPT: u64 = 1 << 1;
+    let status = format!("/proc/{}/status", child.id());
+    for _attempt in 0..1000 {
+        let text = std::fs::read_to_string(&status).expect("the system tells");
+        let caught = text.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        if caught.is_some_and(|mask| mask & INTERRUPT != 0) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("it does not listen for signals");
+}
+
 /// The exit code, and how long it took.
 fn ended(child: &mut Child) -> (Option<i32>, Duration) {
     let started = Instant::now();
@@ -62,8 +78,7 @@ fn a_signal_ends_the_wait_for_a_password() {
     let mut command = place.bare();
     let command = command.args(["-r", "repo", "snapshots"]).stdin(Stdio::piped());
     let mut child = command.stderr(Stdio::null()).spawn().expect("starts");
-    // Long enough to be listening for signals; where it is not, they end it in their own way.
-    std::thread::sleep(Duration::from_millis(500));
+    listening(&child);
     signal(&child, Signal::INT);
     let (code, took) = ended(&mut child);
     assert_eq!(code, Some(130));

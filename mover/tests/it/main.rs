@@ -11,3 +11,4 @@ mod place;
 mod restic;
 mod restore;
 mod snapshots;
+mod stream;

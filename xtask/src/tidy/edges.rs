@@ -35,7 +35,7 @@ const ALLOWED: [Allowed; 10] = [
     },
     Allowed {
         krate: "windlass",
-        uses: &["windlass-engine", "windlass-job-contract", "windlass-lanes"],
+        uses: &["windlass-engine", "windlass-job-contract"],
         tests_use: &["windlass-fixtures", "windlass-testkit"],
         never: &["kube", "k8s-openapi"],
     },

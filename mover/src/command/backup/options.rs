@@ -10,10 +10,11 @@ use std::{
 
 use windlass_engine::{
     backup::{Options, Stream, compare::Policy, parent::ParentChoice},
+    cancel::Cancel,
     filter::{Filter, FilterOptions, PatternTexts, glob, list_file},
 };
 
-use super::stream;
+use super::stream::Bytes;
 use crate::{
     failure::Failure,
     output::Output,
@@ -131,11 +132,16 @@ const MOST_READERS: u64 = 1024;
 impl Args {
     /// Refuses what is clear to be wrong before a password is asked for.
     pub(super) fn check(&self, settings: &Settings) -> Result<(), Failure> {
-        if self.stdin && !self.targets.is_empty() {
+        let lists = || [&self.files_from, &self.files_from_verbatim, &self.files_from_raw];
+        let reads_stdin = self.stdin || lists().into_iter().flatten().any(|file| file == "-");
+        if reads_stdin && !settings.has_password()? {
             return Err(Failure::input(
-                "--stdin takes no files or directories",
-                "leave them out, or back them up on their own",
+                "cannot read both password and data from stdin",
+                "use --password-file or RESTIC_PASSWORD",
             ));
+        }
+        if self.is_stream() {
+            self.check_stream(lists().into_iter().all(Vec::is_empty))?;
         }
         if settings.global.no_lock && !self.dry_run {
             return Err(Failure::input(
@@ -146,26 +152,50 @@ impl Args {
         Ok(())
     }
 
-    /// The stream to back up instead of files, where one was asked for.
-    pub(super) fn stream(&self) -> Result<Option<Stream>, Failure> {
-        if self.stdin {
-            return Ok(Some(stream::standard_input(&self.stdin_filename)));
+    fn check_stream(&self, no_lists: bool) -> Result<(), Failure> {
+        if self.stdin && self.stdin_from_command {
+            return Err(Failure::input(
+                "--stdin and --stdin-from-command cannot be used together",
+                "give one of them",
+            ));
         }
-        if self.stdin_from_command {
-            return stream::output_of(&self.targets, &self.stdin_filename).map(Some);
+        if !no_lists {
+            return Err(Failure::input(
+                "--stdin and --files-from cannot be used together",
+                "make two backups",
+            ));
         }
-        Ok(None)
+        match (self.stdin, self.targets.is_empty()) {
+            (true, false) => Err(Failure::input(
+                "--stdin was specified and files/dirs were listed as arguments",
+                "make two backups",
+            )),
+            (false, true) => Err(Failure::input(
+                "no command was specified as argument",
+                "write it behind --, like `windlass backup --stdin-from-command -- pg_dump app`",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether one stream is backed up instead of files.
+    pub(super) fn is_stream(&self) -> bool {
+        self.stdin || self.stdin_from_command
+    }
+
+    /// The stream that is backed up.
+    pub(super) fn stream(&self, cancel: &Cancel) -> Result<Stream, Failure> {
+        let bytes = match self.stdin_from_command {
+            true => Bytes::of_command(&self.targets, cancel)?,
+            false => Bytes::of_stdin(cancel),
+        };
+        Ok(Stream { path: Path::new("/").join(&self.stdin_filename), bytes: Box::new(bytes) })
     }
 
     /// What the engine is told.
     pub(super) fn options(&self, session: &Session) -> Result<Options, Failure> {
         let (settings, output) = (&session.settings, &*session.output);
-        let targets = match self.stdin || self.stdin_from_command {
-            true => Vec::new(),
-            false => self.targets(output)?,
-        };
-        let base = std::env::current_dir()
-            .map_err(|error| Failure::io("finding the current directory", error))?;
+        let targets = self.targets(output)?;
         let exclude = PatternTexts {
             sensitive: patterns(&self.exclude, &self.exclude_file, &settings.variables)?,
             insensitive: patterns(&self.iexclude, &self.iexclude_file, &settings.variables)?,
@@ -173,11 +203,9 @@ impl Args {
         let excludes =
             exclude.sensitive.iter().map(|text| String::from_utf8_lossy(text).into_owned());
         let excludes = excludes.collect();
-        let absolute = |path: &PathBuf| {
-            let path = std::path::absolute(path);
-            path.map(|path| path.into_os_string().into_vec())
-                .map_err(|error| Failure::io("finding the current directory", error))
-        };
+        let base = std::env::current_dir()
+            .map_err(|error| Failure::io("finding the current directory", error))?;
+        let absolute = |path: &PathBuf| base.join(path).into_os_string().into_vec();
         let largest = self.exclude_larger_than.as_deref().map(units::parse_size).transpose()?;
         let filter = Filter::new(&FilterOptions {
             exclude,
@@ -185,7 +213,7 @@ impl Args {
             exclude_if_present: bytes(&self.exclude_if_present),
             exclude_larger_than: largest,
             exclude_trees: own_trees(settings)?,
-            targets: targets.iter().map(absolute).collect::<Result<_, _>>()?,
+            targets: targets.iter().map(absolute).collect(),
         })?;
         let hostname = match &self.host {
             Some(host) => host.clone(),
@@ -220,6 +248,9 @@ impl Args {
 
     fn targets(&self, output: &Output) -> Result<Vec<PathBuf>, Failure> {
         let mut targets = Vec::new();
+        if self.is_stream() {
+            return Ok(targets);
+        }
         for file in &self.files_from {
             for pattern in list_file::parse_path_globs(&read_list(file)?) {
                 let found = glob::expand(Path::new(""), &pattern)?;
