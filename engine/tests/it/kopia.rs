@@ -3,6 +3,7 @@
 mod damage;
 mod golden;
 mod opening;
+mod restored;
 
 use std::{
     collections::BTreeMap,
