@@ -93,3 +93,8 @@ pub mod target;
 
 /// The codecs, whose passwords, times and versions appear in signatures here.
 pub use windlass_format as format;
+
+/// The examples of the README compile, too.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
