@@ -1,6 +1,7 @@
 //! Behaviour of the engine, through its public surface.
 
 mod backup;
+mod dialects;
 mod filter;
 mod kopia;
 mod restore;
