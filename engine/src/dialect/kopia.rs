@@ -10,7 +10,7 @@
 //! Invariants
 //! - Entries come out ascending by name and no name twice, whatever order they are stored in.
 //! - A directory that was cut into several chunks is reached by the key of its list alone; that the
-//!   chunk is a list is told by its first bytes, see [`is_links`].
+//!   chunk is a list is told by its first bytes, see `is_links`.
 //! - What an entry does not store is empty, zero or `None`, never made up; but `atime` is `mtime`.
 //!
 //! Not here: writing. Objects compressed as a whole (`Z…`, by format version 1 with a compression

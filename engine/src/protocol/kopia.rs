@@ -2,7 +2,7 @@
 //!
 //! Invariants
 //! - Roots lie in contents that only the index finds, so listing them reads the index; the next
-//!   [`load_index`](Protocol::load_index) takes over what was read, at least as new as those roots.
+//!   `load_index` takes over what was read, at least as new as those roots.
 //! - An index object that vanishes between listing and reading was replaced by a newer one: the
 //!   listing is taken again, never read with a hole.
 //! - Nothing is written, so nothing is announced: kopia's readers leave no mark either.
