@@ -80,7 +80,8 @@ pub(crate) struct GlobalArgs {
     pub(crate) quiet: bool,
     /// Print more; twice or =2 for every item
     #[arg(short, long, global = true, value_name = "N", action = ArgAction::Append)]
-    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "+")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = ONE_MORE)]
+    #[arg(value_parser = verbosity_step)]
     pub(crate) verbose: Vec<String>,
     /// Directory of the local cache [env: WINDLASS_CACHE_DIR, RESTIC_CACHE_DIR]
     #[arg(long, global = true, value_name = "DIRECTORY")]
@@ -138,6 +139,16 @@ impl From<Compression> for Level {
     }
 }
 
+/// What `-v` stands for without a number.
+const ONE_MORE: &str = "+";
+
+fn verbosity_step(text: &str) -> Result<String, String> {
+    if text != ONE_MORE && text.parse::<u8>().is_err() {
+        return Err("a number from 0 to 2 is wanted".into());
+    }
+    Ok(text.to_owned())
+}
+
 impl GlobalArgs {
     /// 0 with `--quiet`, else 1 and what `--verbose` adds, 3 at most.
     pub(crate) fn verbosity(&self) -> u8 {
@@ -176,5 +187,6 @@ mod tests {
         assert_eq!(verbosity(&["-v", "--verbose"]), 3);
         assert_eq!(verbosity(&["--verbose=2"]), 3);
         assert_eq!(verbosity(&["-vvvv"]), 3);
+        Cli::try_parse_from(["windlass", "version", "--verbose=much"]).expect_err("no number");
     }
 }

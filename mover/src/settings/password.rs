@@ -7,7 +7,7 @@
 //! - A password is never an argument and never printed.
 
 use std::{
-    io::{BufRead, IsTerminal, Read},
+    io::{BufRead, ErrorKind, IsTerminal, Read},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -183,7 +183,11 @@ fn ask(prompt: &str, purpose: Purpose) -> Result<String, Failure> {
         return read_line();
     }
     let typed = |prompt: &str| {
-        rpassword::prompt_password(prompt).map_err(|error| Failure::io("reading a password", error))
+        rpassword::prompt_password(prompt).map_err(|error| match error.kind() {
+            // Control-C comes as a key while the echo is off, not as a signal.
+            ErrorKind::Interrupted => Failure::Interrupted,
+            _ => Failure::io("reading a password", error),
+        })
     };
     let first = typed(prompt)?;
     if purpose == Purpose::Create && typed("enter password again: ")? != first {
