@@ -78,6 +78,8 @@ fn a_signal_ends_the_wait_for_a_password() {
     let mut command = place.bare();
     let command = command.args(["-r", "repo", "snapshots"]).stdin(Stdio::piped());
     let mut child = command.stderr(Stdio::null()).spawn().expect("starts");
+    // Waiting for the child would close its input, which is an answer as well.
+    let _open_input = child.stdin.take();
     listening(&child);
     signal(&child, Signal::INT);
     let (code, took) = ended(&mut child);
