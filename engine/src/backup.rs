@@ -17,7 +17,9 @@
 //! - Nothing is visible before it is complete: packs, then the index, then the root (`protocol`).
 //! - Whatever ends a run, its presence is taken back before [`run`] returns.
 
+mod buffer;
 pub mod compare;
+mod cut;
 pub mod pack;
 pub mod parent;
 mod publish;

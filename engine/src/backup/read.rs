@@ -13,6 +13,8 @@ use std::{
 };
 
 use super::{
+    buffer::Plain,
+    cut::cut,
     run::Run,
     seal::{Batch, BatchChunk},
     work::{DirWork, FileDone, FileWork},
@@ -29,22 +31,33 @@ const GATHER_BYTES: usize = 1 << 20;
 /// Buffers come in multiples of this, so that they can be used again.
 const BUFFER_STEP: usize = 1 << 20;
 
+/// Bytes of a large file that go to a worker together.
+const SHARE_BYTES: usize = 8 << 20;
+
 /// Files that go to a worker together at most.
 const GATHER_FILES: usize = 256;
 
 /// What a source thread has gathered and not sent yet.
 #[derive(Debug, Default)]
 pub(super) struct Gather {
-    open: Option<Batch>,
+    open: Option<Gathered>,
+}
+
+#[derive(Debug)]
+struct Gathered {
+    buffer: Vec<u8>,
+    held: Held,
+    chunks: Vec<BatchChunk>,
 }
 
 impl Gather {
     /// Sends off what was gathered.
     pub(super) fn flush(&mut self, run: &Arc<Run>) {
-        if let Some(batch) = self.open.take()
-            && !batch.chunks.is_empty()
+        if let Some(Gathered { buffer, held, chunks }) = self.open.take()
+            && !chunks.is_empty()
         {
-            run.spawn_batch(batch);
+            let plain = Plain::new(buffer, Some(held), &run.buffers);
+            run.spawn_batch(Batch { plain, chunks });
         }
     }
 
@@ -97,7 +110,7 @@ impl Gather {
         if self.open.is_none() {
             let held = run.budget.take(GATHER_BYTES).ok_or_else(stopped)?;
             let buffer = run.buffers.take(GATHER_BYTES);
-            self.open = Some(Batch { buffer, held: Some(held), chunks: Vec::new() });
+            self.open = Some(Gathered { buffer, held, chunks: Vec::new() });
         }
         let batch = self.open.as_mut().ok_or_else(stopped)?;
         let start = batch.buffer.len();
@@ -144,7 +157,7 @@ impl<'a> LargeFile<'a> {
     fn new(run: &Run, size: u64, work: &'a Arc<FileWork>) -> io::Result<Self> {
         // One byte more than the file has, so that its end is found before the buffer is full.
         let size = usize::try_from(size).unwrap_or(usize::MAX).saturating_add(1);
-        let largest = run.cutter.max();
+        let largest = window_bytes(run);
         let capacity = size.min(largest).next_multiple_of(BUFFER_STEP).min(largest);
         let held = run.budget.take(capacity).ok_or_else(stopped)?;
         let buffer = run.buffers.take(capacity);
@@ -242,8 +255,7 @@ impl<'a> LargeFile<'a> {
     fn send(&mut self, run: &Arc<Run>, at_end: bool) -> io::Result<bool> {
         let mut chunks = Vec::new();
         let mut start = 0;
-        while let Some(len) = run.cutter.next(&self.buffer[start..], at_end).filter(|len| *len > 0)
-        {
+        for len in cut(&run.cutter, &run.pool, &self.buffer, at_end) {
             if run.is_zero_chunk(&self.buffer[start..start + len])
                 && let Some(key) = run.zero_chunk.get()
             {
@@ -262,19 +274,47 @@ impl<'a> LargeFile<'a> {
             return Ok(start > 0);
         }
         // The full buffer is on its way before the next one is waited for: with a budget of a
-        // single buffer the worker gives this one back first.
+        // single buffer the workers give this one back first.
         let rest = self.buffer.split_off(start);
-        let buffer = std::mem::take(&mut self.buffer);
-        run.spawn_batch(Batch { buffer, held: self.held.take(), chunks });
+        let plain = Plain::new(std::mem::take(&mut self.buffer), self.held.take(), &run.buffers);
+        for chunks in shares(chunks) {
+            run.spawn_batch(Batch { plain: Arc::clone(&plain), chunks });
+        }
+        drop(plain);
         if !at_end {
             // It may have grown: from here on only room for the largest chunk is sure to be enough.
-            self.capacity = run.cutter.max();
+            self.capacity = window_bytes(run);
             self.held = Some(run.budget.take(self.capacity).ok_or_else(stopped)?);
             self.buffer = run.buffers.take(self.capacity);
             self.buffer.extend_from_slice(&rest);
         }
         Ok(true)
     }
+}
+
+/// Chunks in shares for one worker each.
+fn shares(chunks: Vec<BatchChunk>) -> Vec<Vec<BatchChunk>> {
+    let mut shares: Vec<Vec<BatchChunk>> = Vec::new();
+    let mut bytes = SHARE_BYTES;
+    for chunk in chunks {
+        if bytes >= SHARE_BYTES {
+            shares.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += chunk.len;
+        if let Some(share) = shares.last_mut() {
+            share.push(chunk);
+        }
+    }
+    shares
+}
+
+/// Bytes a large file is read in at once: more than the largest chunk only where many threads can
+/// search them for cuts side by side, and the budget has room for several such windows.
+fn window_bytes(run: &Run) -> usize {
+    const BYTES_PER_THREAD: usize = 4 << 20;
+    let wanted = run.pool.current_num_threads() * BYTES_PER_THREAD;
+    wanted.min(run.budget.limit_bytes() / 3).max(run.cutter.max())
 }
 
 /// What the file system says of the next bytes of a file.

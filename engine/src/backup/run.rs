@@ -10,6 +10,7 @@ use std::sync::{
 };
 
 use super::{
+    buffer::Buffers,
     compare::{self, Policy, Reason},
     read::Done,
     seal::{Added, Batch, Workers},
@@ -33,7 +34,7 @@ use windlass_format::{cut::Cutter, time::Timestamp};
 pub(super) struct Run {
     pub(super) cancel: Cancel,
     pub(super) budget: Budget,
-    pub(super) buffers: Buffers,
+    pub(super) buffers: Arc<Buffers>,
     pub(super) cutter: Cutter,
     pub(super) index: Arc<Index>,
     pub(super) policy: Policy,
@@ -42,7 +43,7 @@ pub(super) struct Run {
     pub(super) figures: Figures,
     pub(super) problems: Mutex<Problems>,
     workers: Workers,
-    pool: Arc<rayon::ThreadPool>,
+    pub(super) pool: Arc<rayon::ThreadPool>,
     state: Mutex<State>,
     tasks: Arc<Tasks>,
 }
@@ -135,7 +136,7 @@ impl Run {
         Self {
             cancel,
             budget,
-            buffers: Buffers::default(),
+            buffers: Arc::default(),
             cutter,
             policy,
             index,
@@ -370,35 +371,4 @@ impl Figures {
 fn is_zero(bytes: &[u8]) -> bool {
     let (blocks, rest) = bytes.as_chunks::<64>();
     blocks.iter().all(|block| *block == [0; 64]) && rest.iter().all(|byte| *byte == 0)
-}
-
-/// Buffers that were used before, so that a new one costs no page faults. Idle ones are not in the
-/// budget, so only as many are kept as change hands at any moment.
-#[derive(Debug, Default)]
-pub(super) struct Buffers(Mutex<Vec<Vec<u8>>>);
-
-impl Buffers {
-    /// An empty buffer with room for `bytes`.
-    pub(super) fn take(&self, bytes: usize) -> Vec<u8> {
-        let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // The smallest that is large enough.
-        let fitting = (0..free.len()).filter(|at| free[*at].capacity() >= bytes);
-        match fitting.min_by_key(|at| free[*at].capacity()) {
-            Some(at) => free.swap_remove(at),
-            None => {
-                free.clear();
-                Vec::with_capacity(bytes)
-            }
-        }
-    }
-
-    /// Takes a buffer back.
-    pub(super) fn give_back(&self, mut buffer: Vec<u8>) {
-        const KEPT: usize = 2;
-        buffer.clear();
-        let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if free.len() < KEPT {
-            free.push(buffer);
-        }
-    }
 }

@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
 
 use super::{
+    buffer::Plain,
     pack::{FinishedPack, PackSet},
     run::Run,
     work::{DirWork, FileDone, FileWork, Finished},
 };
 use crate::{
-    budget::Held,
     dialect::{Encoder, Scratch},
     entropy::Entropy,
     fault::Fault,
@@ -32,8 +32,7 @@ const GROUP_BYTES: usize = 4 << 20;
 /// Plaintext on its way to a worker.
 #[derive(Debug)]
 pub(super) struct Batch {
-    pub(super) buffer: Vec<u8>,
-    pub(super) held: Option<Held>,
+    pub(super) plain: Arc<Plain>,
     pub(super) chunks: Vec<BatchChunk>,
 }
 
@@ -104,10 +103,9 @@ impl Workers {
         let worker = &mut *worker;
         let mut done = Vec::new();
         for group in groups(&batch.chunks) {
-            worker.group(run, &batch.buffer, group, &mut done)?;
+            worker.group(run, batch.plain.bytes(), group, &mut done)?;
         }
-        run.buffers.give_back(batch.buffer);
-        drop(batch.held);
+        drop(batch.plain);
         for (dir, file) in done {
             let finished = run.file_done(&dir, file);
             worker.carry_up(run, finished)?;
