@@ -89,6 +89,10 @@ fn restic_restores_the_same() {
         found.retain(|difference| {
             !(difference.path.ends_with("year10000") && difference.aspect == Aspect::Mtime)
         });
+        // Old versions of restic read no target that is not UTF-8 and put something else there.
+        found.retain(|difference| {
+            !(difference.aspect == Aspect::Target && difference.detail.contains('\u{fffd}'))
+        });
         assert_eq!(found, [], "{fixture}");
     }
 }
