@@ -91,7 +91,7 @@ pub(super) struct Figures {
     pub(super) files_unmodified: AtomicU64,
     pub(super) dirs_new: AtomicU64,
     pub(super) dirs_changed: AtomicU64,
-    pub(super) dirs_unmodified: AtomicU64,
+    pub(super) dirs_unmodified: Arc<AtomicU64>,
     pub(super) data_chunks: AtomicU64,
     pub(super) meta_chunks: AtomicU64,
     pub(super) added_bytes: AtomicU64,
@@ -250,12 +250,26 @@ impl Run {
 
     /// Books a directory that was encoded under `key`.
     pub(super) fn dir_done(&self, dir: &DirWork, key: ChunkKey) {
-        if dir.is_new() {
-            Figures::bump(&self.figures.dirs_new);
+        if dir.is_top() {
+            return;
+        }
+        let (counter, action) = if dir.is_new() {
+            (&self.figures.dirs_new, Action::New)
         } else if dir.old == Some(key) {
-            Figures::bump(&self.figures.dirs_unmodified);
+            (&*self.figures.dirs_unmodified, Action::Unchanged)
         } else {
-            Figures::bump(&self.figures.dirs_changed);
+            (&self.figures.dirs_changed, Action::Modified)
+        };
+        Figures::bump(counter);
+        if self.monitor.wants_items() {
+            self.monitor.event(Event::Item {
+                path: &dir.path(),
+                action,
+                kind: ItemKind::Directory,
+                size_bytes: 0,
+                added_bytes: 0,
+                added_stored_bytes: 0,
+            });
         }
     }
 

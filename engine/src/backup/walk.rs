@@ -161,7 +161,7 @@ impl Walk {
         for (path, error) in &targets.missing {
             self.run.problem(path.as_os_str().as_bytes(), &io::Error::other(error.clone()));
         }
-        let top = DirWork::top(old);
+        let top = DirWork::top(old, &self.run.figures.dirs_unmodified);
         let mut gather = Gather::default();
         if targets.top.is_target {
             self.queue.push([DirJob {

@@ -11,7 +11,7 @@
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
 use crate::model::{
@@ -31,6 +31,8 @@ pub(super) struct DirWork {
     pending: AtomicUsize,
     altered: AtomicBool,
     first_seen: bool,
+    /// Directories that kept their old key, in the whole backup; the top itself is not counted.
+    kept: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -63,8 +65,8 @@ pub(super) enum Outcome {
 
 impl DirWork {
     /// The top of a backup.
-    pub(super) fn top(old: Option<ChunkKey>) -> Arc<Self> {
-        Arc::new(Self::new(None, Box::default(), old))
+    pub(super) fn top(old: Option<ChunkKey>, kept: &Arc<AtomicU64>) -> Arc<Self> {
+        Arc::new(Self::new(None, Box::default(), old, kept))
     }
 
     /// A directory whose entry is at `slot` of `up`.
@@ -74,10 +76,10 @@ impl DirWork {
         name: Box<[u8]>,
         old: Option<ChunkKey>,
     ) -> Arc<Self> {
-        Arc::new(Self::new(Some(Up { dir: Arc::clone(up), slot }), name, old))
+        Arc::new(Self::new(Some(Up { dir: Arc::clone(up), slot }), name, old, &up.kept))
     }
 
-    fn new(up: Option<Up>, name: Box<[u8]>, old: Option<ChunkKey>) -> Self {
+    fn new(up: Option<Up>, name: Box<[u8]>, old: Option<ChunkKey>, kept: &Arc<AtomicU64>) -> Self {
         Self {
             up,
             name,
@@ -86,6 +88,7 @@ impl DirWork {
             pending: AtomicUsize::new(1),
             altered: AtomicBool::new(old.is_none()),
             first_seen: old.is_none(),
+            kept: Arc::clone(kept),
         }
     }
 
@@ -98,6 +101,11 @@ impl DirWork {
     /// Says that it differs from the parent backup.
     pub(super) fn alter(&self) {
         self.altered.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is the one above all targets, which stands for no directory of the source.
+    pub(super) fn is_top(&self) -> bool {
+        self.up.is_none()
     }
 
     /// Whether the parent backup has no such directory.
@@ -200,6 +208,7 @@ fn settle(mut dir: Arc<DirWork>, child: Option<(usize, Outcome)>) -> Finished {
         };
         dir.lock().clear();
         let Some(up) = &dir.up else { return Finished::Top(key) };
+        dir.kept.fetch_add(1, Ordering::Relaxed);
         child = Some((up.slot, Outcome::Tree(key)));
         dir = Arc::clone(&up.dir);
     }
