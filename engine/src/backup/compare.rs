@@ -5,7 +5,7 @@
 //! - Identity (inode, device, link count) of a file with several links is always taken afresh, so
 //!   that a node reused from the parent cannot join a false group of hard links on restore.
 //! - [`Policy::CloneAware`] trusts size and mtime, and reads a rotating share of the trusted files
-//!   again: with `sample_every` n, each backup reads one n-th of them, another n-th each time.
+//!   again: with `sample_every` n, each backup reads one n-th of them, drawn anew each time.
 
 use std::num::NonZeroU32;
 

@@ -74,6 +74,9 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Outcome, Failur
             format!("add a password with `key add`, and name it with -r {}", default.location()),
         ));
     }
+    if session.settings.global.no_lock && !matches!(args, Args::List) {
+        return Err(Failure::input("--no-lock is for reading only", "leave it out"));
+    }
     let repository = session.open().await?;
     match args {
         Args::List => list(&repository, session).await?,
