@@ -129,6 +129,25 @@ impl Dialect {
         }
     }
 
+    /// What a chunk holds, as its key tells.
+    #[must_use]
+    pub fn role(&self, key: &ChunkKey) -> Role {
+        match self {
+            Self::Restic(_) => restic::role(key),
+            Self::Kopia(_) => kopia::role(key),
+        }
+    }
+
+    /// What a chunk would take in a pack if it were not compressed; `None` where the repository
+    /// cannot compress.
+    #[must_use]
+    pub fn uncompressed_bytes(&self, raw_bytes: u32) -> Option<u64> {
+        match self {
+            Self::Restic(codec) => codec.uncompressed_bytes(raw_bytes),
+            Self::Kopia(_) => Some(kopia::uncompressed_bytes(raw_bytes)),
+        }
+    }
+
     /// Reads a directory.
     pub fn read_directory(&self, bytes: &[u8]) -> Result<Directory, Damage> {
         match self {

@@ -8,6 +8,8 @@
 //!
 //! For threads that may block; not for tasks of the runtime. Bulk reading of data is `restore`'s.
 
+pub(crate) mod ahead;
+
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
@@ -84,6 +86,12 @@ impl Reader {
         Self(Arc::new(Shared { store, dialect, index, runtime, spans, idle }))
     }
 
+    /// Where a chunk is, as far as the index knows it.
+    #[must_use]
+    pub fn location(&self, key: &ChunkKey) -> Option<Location> {
+        self.0.index.find(key)
+    }
+
     /// The plaintext of a chunk, appended to `out`.
     pub fn chunk(&self, key: &ChunkKey, out: &mut Vec<u8>) -> Result<(), Fault> {
         self.read(key, out, |at| self.exactly(at))
@@ -110,19 +118,34 @@ impl Reader {
             Content::Chunks(keys) => Ok(keys.clone()),
             Content::Linked { list, depth } => {
                 let mut keys = Vec::new();
-                self.follow(*list, *depth, 0, &mut keys)?;
+                self.follow(*list, *depth, 0, &mut keys, &mut None)?;
                 Ok(keys)
             }
         }
     }
 
-    /// Appends the chunks below `key`, over which lie `depth` lists.
+    /// The chunks of an object and those of its link lists.
+    pub fn every_chunk_of(&self, content: &Content) -> Result<Vec<ChunkKey>, Fault> {
+        match content {
+            Content::Chunks(keys) => Ok(keys.clone()),
+            Content::Linked { list, depth } => {
+                let mut keys = Vec::new();
+                let mut lists = Some(Vec::new());
+                self.follow(*list, *depth, 0, &mut keys, &mut lists)?;
+                keys.extend(lists.unwrap_or_default());
+                Ok(keys)
+            }
+        }
+    }
+
+    /// Appends the chunks below `key`, over which lie `depth` lists, and those of the lists.
     fn follow(
         &self,
         key: ChunkKey,
         depth: u8,
         level: u8,
         keys: &mut Vec<ChunkKey>,
+        lists: &mut Option<Vec<ChunkKey>>,
     ) -> Result<(), Fault> {
         let Some(depth) = depth.checked_sub(1) else {
             keys.push(key);
@@ -133,9 +156,12 @@ impl Reader {
         let mut pieces = Vec::new();
         within("levels of link lists", usize::from(level), MOST_LEVELS.into())
             .map_err(|damage| Fault::damaged(format!("link list {key}"), damage))?;
-        self.follow(key, depth, level + 1, &mut pieces)?;
+        self.follow(key, depth, level + 1, &mut pieces, lists)?;
+        if let Some(lists) = lists {
+            lists.extend(&pieces);
+        }
         let list = self.joined(&key, &pieces)?;
-        self.parts(&key, &list, level + 1, keys)
+        self.parts(&key, &list, level + 1, keys, lists)
     }
 
     /// Appends the chunks of all parts of a list.
@@ -145,11 +171,12 @@ impl Reader {
         list: &[u8],
         level: u8,
         keys: &mut Vec<ChunkKey>,
+        lists: &mut Option<Vec<ChunkKey>>,
     ) -> Result<(), Fault> {
         let damaged = |damage| Fault::damaged(format!("link list {key}"), damage);
         within("levels of link lists", usize::from(level), MOST_LEVELS.into()).map_err(damaged)?;
         for (part, depth) in self.0.dialect.read_links(list).map_err(damaged)? {
-            self.follow(part, depth, level, keys)?;
+            self.follow(part, depth, level, keys, lists)?;
         }
         Ok(())
     }

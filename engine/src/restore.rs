@@ -21,7 +21,6 @@
 //!
 //! Not here: choosing the root, words for people (the mover's).
 
-mod ahead;
 mod compare;
 mod file;
 mod folder;
@@ -51,6 +50,7 @@ use crate::{
         root::Root,
     },
     monitor::{Event, Monitor, Phase},
+    reader::ahead,
     repository::Repository,
     source::fs::Dir,
     target::fs::{is_system_root, open_existing, open_target},
@@ -344,7 +344,7 @@ fn transfer(task: &Task, top: &Arc<Folder>, directory: Directory) {
     let loaded = work::Queue::new(loaded);
     std::thread::scope(|scope| {
         for _thread in 0..AHEAD_THREADS {
-            scope.spawn(|| requests.serve(task));
+            scope.spawn(|| requests.serve(&task.reader, || task.is_stopped()));
         }
         let queue = if capabilities.remote { &loaded } else { &spans };
         if capabilities.remote {

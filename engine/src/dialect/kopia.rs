@@ -21,6 +21,7 @@ use std::collections::BTreeSet;
 use windlass_format::{
     damage::Damage,
     kopia::{
+        cipher,
         content::{self, Sealed},
         crypter::Crypter,
         dir::{self, DirEntry, EntryKind},
@@ -34,7 +35,7 @@ use windlass_format::{
 use crate::{
     fault::Fault,
     model::{
-        chunk::ChunkKey,
+        chunk::{ChunkKey, Role},
         directory::{Directory, Entry, Kind, Target},
         object::Content,
         pack::{Coding, Location},
@@ -95,6 +96,19 @@ impl Codec {
     pub(crate) fn prove_one(&self, key: &ChunkKey, plain: &[u8]) -> Result<(), Damage> {
         content::prove(&self.crypter, content_of(key)?, plain)
     }
+}
+
+/// What a chunk holds: directories and lists have prefixes of their own, other metadata too.
+pub(super) fn role(key: &ChunkKey) -> Role {
+    match key.tag() {
+        0 => Role::File,
+        b'x' => Role::Links,
+        _ => Role::Directory,
+    }
+}
+
+pub(super) fn uncompressed_bytes(raw_bytes: u32) -> u64 {
+    u64::from(raw_bytes) + cipher::OVERHEAD as u64
 }
 
 /// The answer to everything that would write.

@@ -99,6 +99,10 @@ impl Codec {
         self.version
     }
 
+    pub(super) fn uncompressed_bytes(&self, raw_bytes: u32) -> Option<u64> {
+        (self.version == Version::V2).then(|| u64::from(raw_bytes) + envelope::OVERHEAD as u64)
+    }
+
     pub(super) fn cutter(&self) -> &Cutter {
         &self.cutter
     }
@@ -225,6 +229,10 @@ pub(crate) fn chunk_of(entry: &pack::Entry) -> Option<PackedChunk> {
 /// The key of a directory.
 pub(crate) fn tree_key(id: BlobId) -> ChunkKey {
     ChunkKey::full(TREE, id.0)
+}
+
+pub(super) fn role(key: &ChunkKey) -> Role {
+    if key.tag() == TREE { Role::Directory } else { Role::File }
 }
 
 /// The key of a piece of a file.

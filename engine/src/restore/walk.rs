@@ -12,7 +12,6 @@ use rustix::io::Errno;
 
 use super::{
     Overwrite,
-    ahead::{self, Ahead, Wanted},
     file::Start,
     folder::{Folder, Known, Origin, bequeaths},
     links::{First, GroupKey, Links},
@@ -31,6 +30,7 @@ use crate::{
         pack::Location,
     },
     monitor::{Action, ItemKind},
+    reader::ahead::{self, Ahead, Wanted},
     source::{FileKind, Stat, fs::Dir},
     target::fs::{self, is_safe_name},
 };
@@ -107,7 +107,7 @@ impl<'a> Walker<'a> {
             if self.task.is_stopped() {
                 return;
             }
-            let directory = self.ahead.get(self.task, &tree);
+            let directory = self.ahead.get(&self.task.reader, &tree);
             self.enter(&folder, directory);
         }
         self.window.give_on();

@@ -1,4 +1,4 @@
-//! Directories of the snapshot decoded ahead of the walker, by threads that may wait for a store.
+//! Directories decoded ahead of whoever walks a tree, by threads that may wait for a store.
 //!
 //! Invariants
 //! - A directory is read once, by whoever comes first: the walker reads itself what nobody began.
@@ -11,7 +11,7 @@ use std::sync::{
     mpsc,
 };
 
-use super::task::Task;
+use super::Reader;
 use crate::{
     fault::Fault,
     model::{chunk::ChunkKey, directory::Directory},
@@ -20,11 +20,11 @@ use crate::{
 /// Decoded entries that wait for the walker.
 const MOST_ENTRIES: usize = 4096;
 /// Directories asked for ahead, of each directory.
-pub(super) const DEPTH: usize = 16;
+pub(crate) const DEPTH: usize = 16;
 
 /// The request of one directory.
 #[derive(Debug)]
-pub(super) struct Wanted {
+pub(crate) struct Wanted {
     key: ChunkKey,
     state: Mutex<State>,
     changed: Condvar,
@@ -39,19 +39,19 @@ enum State {
 
 /// Hands requests to the threads that read ahead.
 #[derive(Clone)]
-pub(super) struct Ahead {
+pub(crate) struct Ahead {
     requests: mpsc::Sender<Arc<Wanted>>,
     ready_entries: Arc<AtomicUsize>,
 }
 
 /// What a thread that reads ahead listens to.
-pub(super) struct Requests {
+pub(crate) struct Requests {
     requests: Mutex<mpsc::Receiver<Arc<Wanted>>>,
     ready_entries: Arc<AtomicUsize>,
 }
 
 /// A pair of ends.
-pub(super) fn channel() -> (Ahead, Requests) {
+pub(crate) fn channel() -> (Ahead, Requests) {
     let (sender, receiver) = mpsc::channel();
     let ready_entries = Arc::new(AtomicUsize::new(0));
     let requests = Mutex::new(receiver);
@@ -62,7 +62,7 @@ pub(super) fn channel() -> (Ahead, Requests) {
 }
 
 impl Wanted {
-    pub(super) fn new(key: ChunkKey) -> Arc<Self> {
+    pub(crate) fn new(key: ChunkKey) -> Arc<Self> {
         Arc::new(Self { key, state: Mutex::new(State::Waiting), changed: Condvar::new() })
     }
 
@@ -78,15 +78,15 @@ impl Wanted {
 
 impl Ahead {
     /// Asks for a directory that will be wanted soon.
-    pub(super) fn request(&self, wanted: &Arc<Wanted>) {
-        // Nobody listens any more only when the restore is over.
+    pub(crate) fn request(&self, wanted: &Arc<Wanted>) {
+        // Nobody listens any more only when the walk is over.
         let _over = self.requests.send(Arc::clone(wanted));
     }
 
     /// The directory, now.
-    pub(super) fn get(&self, task: &Task, wanted: &Wanted) -> Result<Directory, Fault> {
+    pub(crate) fn get(&self, reader: &Reader, wanted: &Wanted) -> Result<Directory, Fault> {
         if wanted.take_up() {
-            return task.reader.directory(&wanted.key);
+            return reader.directory(&wanted.key);
         }
         let mut state = wanted.state.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
@@ -107,15 +107,15 @@ impl Ahead {
 
 impl Requests {
     /// Reads ahead until the walker is gone.
-    pub(super) fn serve(&self, task: &Task) {
+    pub(crate) fn serve(&self, reader: &Reader, is_stopped: impl Fn() -> bool) {
         loop {
             let request = self.requests.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok(wanted) = request else { return };
             let is_full = self.ready_entries.load(Ordering::Relaxed) > MOST_ENTRIES;
-            if is_full || task.is_stopped() || !wanted.take_up() {
+            if is_full || is_stopped() || !wanted.take_up() {
                 continue;
             }
-            let directory = task.reader.directory(&wanted.key);
+            let directory = reader.directory(&wanted.key);
             if let Ok(directory) = &directory {
                 self.ready_entries.fetch_add(directory.entries.len(), Ordering::Relaxed);
             }
