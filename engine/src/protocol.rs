@@ -12,6 +12,7 @@
 
 pub mod keys;
 pub mod kopia;
+pub mod object;
 pub mod open;
 pub mod restic;
 
@@ -19,7 +20,10 @@ use std::sync::Arc;
 
 use windlass_format::secret::Password;
 
-use self::keys::{ListedKey, OpenError, Owner};
+use self::{
+    keys::{ListedKey, OpenError, Owner},
+    object::{ObjectError, ObjectKind, RawObject},
+};
 use crate::{
     backup::pack::PackInfo,
     cancel::Cancel,
@@ -146,6 +150,14 @@ impl Protocol {
         match self {
             Self::Restic(protocol) => protocol.list_roots().await,
             Self::Kopia(protocol) => protocol.list_roots().await,
+        }
+    }
+
+    /// An object outside packs, or a pack, by its name or the beginning of it.
+    pub async fn object(&self, kind: ObjectKind, prefix: &str) -> Result<RawObject, ObjectError> {
+        match self {
+            Self::Restic(protocol) => protocol.object(kind, prefix).await,
+            Self::Kopia(protocol) => protocol.object(kind, prefix).await,
         }
     }
 

@@ -105,7 +105,7 @@ impl Reader {
         while self.0.dialect.is_links(&plain) {
             level += 1;
             let mut parts = Vec::new();
-            self.parts(key, &plain, level, &mut parts)?;
+            self.parts(key, &plain, level, &mut parts, &mut None)?;
             plain = self.joined(key, &parts)?;
         }
         let damaged = |damage| Fault::damaged(format!("directory {key}"), damage);

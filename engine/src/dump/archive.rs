@@ -202,9 +202,8 @@ impl<'a> Archiver<'a> {
         for _chunk in 0..chunks {
             let plain = self.stream.next().ok_or(Fault::Bug("a chunk was not asked for"))?;
             let plain = plain.map_err(failed)?;
-            left = left
-                .checked_sub(plain.len() as u64)
-                .ok_or_else(|| failed(wrong_size("file")))?;
+            left =
+                left.checked_sub(plain.len() as u64).ok_or_else(|| failed(wrong_size("file")))?;
             if is_begun {
                 let written = match &mut self.writer {
                     Writer::Tar(writer) => writer.write(&plain),

@@ -136,12 +136,7 @@ struct Frame {
 }
 
 impl Comparison<'_> {
-    fn run(
-        mut self,
-        ahead: &Ahead,
-        before: ChunkKey,
-        after: ChunkKey,
-    ) -> Result<Figures, Fault> {
+    fn run(mut self, ahead: &Ahead, before: ChunkKey, after: ChunkKey) -> Result<Figures, Fault> {
         if before == after {
             return Ok(self.figures);
         }
@@ -197,9 +192,9 @@ impl Comparison<'_> {
                         self.equal.insert(before);
                         None
                     }
-                    (Some(before), Some(after)) => Some(
-                        pair.wanted.unwrap_or_else(|| [before, after].map(Wanted::new)),
-                    ),
+                    (Some(before), Some(after)) => {
+                        Some(pair.wanted.unwrap_or_else(|| [before, after].map(Wanted::new)))
+                    }
                     _ => None,
                 })
             }
@@ -239,13 +234,8 @@ impl Comparison<'_> {
             Change::Removed => (&mut self.figures.removed, removed),
             _ => (&mut self.figures.added, added),
         };
-        let mut all = All {
-            walker: self.walker,
-            change,
-            side,
-            chunks,
-            differences: self.differences,
-        };
+        let mut all =
+            All { walker: self.walker, change, side, chunks, differences: self.differences };
         all.tell(&self.path, entry);
         match &entry.kind {
             Kind::Directory { tree: Some(tree) } => {
@@ -282,8 +272,7 @@ impl Comparison<'_> {
             }
         }
         let [removed, added] = common.doubtful;
-        for (side, keys) in
-            [(&mut self.figures.removed, removed), (&mut self.figures.added, added)]
+        for (side, keys) in [(&mut self.figures.removed, removed), (&mut self.figures.added, added)]
         {
             for key in keys {
                 match self.dialect.role(&key) {
@@ -421,11 +410,7 @@ fn directory(entry: &Entry) -> Option<ChunkKey> {
     }
 }
 
-fn add_chunks(
-    walker: &Walker,
-    chunks: &mut HashSet<ChunkKey>,
-    entry: &Entry,
-) -> Result<(), Fault> {
+fn add_chunks(walker: &Walker, chunks: &mut HashSet<ChunkKey>, entry: &Entry) -> Result<(), Fault> {
     match &entry.kind {
         Kind::File { content, .. } => chunks.extend(walker.reader.every_chunk_of(content)?),
         Kind::Directory { tree } => chunks.extend(*tree),
@@ -462,12 +447,7 @@ fn same(one: &Entry, other: &Entry) -> bool {
         (entry.mtime.instant(), entry.atime.instant(), entry.ctime.map(|time| time.instant()))
     };
     // Moments are compared as such; the zone they were written in is not part of the entry.
-    let aligned = Entry {
-        mtime: one.mtime,
-        atime: one.atime,
-        ctime: one.ctime,
-        ..other.clone()
-    };
+    let aligned = Entry { mtime: one.mtime, atime: one.atime, ctime: one.ctime, ..other.clone() };
     instants(one) == instants(other) && *one == aligned
 }
 

@@ -210,11 +210,9 @@ impl Visitor for Visit<'_> {
                 }
             }
             What::Chunks(chunks) => match &entry.kind {
-                Kind::Directory { tree: Some(tree) } => {
-                    if chunks.has_directory(tree) {
-                        self.found += 1;
-                        self.finds.directory(tree, path);
-                    }
+                Kind::Directory { tree: Some(tree) } if chunks.has_directory(tree) => {
+                    self.found += 1;
+                    self.finds.directory(tree, path);
                 }
                 Kind::File { content, .. } => match self.walker.reader.every_chunk_of(content) {
                     Ok(keys) => {

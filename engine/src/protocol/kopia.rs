@@ -23,7 +23,10 @@ use windlass_format::kopia::{
 };
 
 use self::view::View;
-use super::ListedRoot;
+use super::{
+    ListedRoot,
+    object::{self, ObjectError, ObjectKind, RawObject},
+};
 use crate::{
     dialect::kopia::{Codec, Scratch, key_of},
     fault::Fault,
@@ -79,6 +82,24 @@ impl Protocol {
         });
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(view);
         Ok(roots)
+    }
+
+    /// Most things lie in contents here, not in objects of their own.
+    pub(super) async fn object(
+        &self,
+        kind: ObjectKind,
+        prefix: &str,
+    ) -> Result<RawObject, ObjectError> {
+        let key = match kind {
+            ObjectKind::Config => config_key(),
+            ObjectKind::Pack => object::one(&self.store, prefix, prefix).await?,
+            ObjectKind::Index => return Err(ObjectError::NoSuchKind("index files with text")),
+            ObjectKind::Root => return Err(ObjectError::NoSuchKind("snapshot files")),
+            ObjectKind::Key => return Err(ObjectError::NoSuchKind("key files")),
+            ObjectKind::MasterKey => return Err(ObjectError::NoSuchKind("a master key file")),
+            ObjectKind::Lock => return Err(ObjectError::NoSuchKind("lock files")),
+        };
+        Ok(RawObject { bytes: object::read(&self.store, &key).await?, differs: None })
     }
 
     pub(super) async fn load_index(&self, index: &Arc<Index>) -> Result<(), Fault> {

@@ -9,6 +9,7 @@
 
 pub mod keys;
 mod lock;
+mod object;
 mod open;
 
 use std::sync::Arc;
