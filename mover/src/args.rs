@@ -10,7 +10,9 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use windlass_engine::format::restic::compress::Level;
 
-use crate::command::{backup, generate, init, key, restore, snapshots};
+use crate::command::{
+    backup, cat, diff, dump, find, generate, init, key, ls, restore, snapshots, stats,
+};
 
 /// Back up to and restore from restic and kopia repositories.
 #[derive(Debug, Parser)]
@@ -29,13 +31,19 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Backup(Box<backup::Args>),
+    Cat(cat::Args),
+    Diff(diff::Args),
+    Dump(dump::Args),
+    Find(Box<find::Args>),
     Generate(generate::Args),
     Completion(generate::CompletionArgs),
     Init(init::Args),
     #[command(subcommand)]
     Key(key::Args),
+    Ls(Box<ls::Args>),
     Restore(Box<restore::Args>),
     Snapshots(snapshots::Args),
+    Stats(stats::Args),
     /// Print the version of this program
     Version,
 }

@@ -8,6 +8,7 @@
 //! - A reader that goes away ends the output, not the work.
 
 pub(crate) mod backup;
+pub(crate) mod node;
 mod notices;
 pub(crate) mod progress;
 pub(crate) mod quote;

@@ -19,7 +19,6 @@ use crate::{
         directory::{Directory, Entry, Kind, Target},
     },
     reader::ahead::{Ahead, Wanted},
-    repository::Repository,
 };
 
 /// Pairs of directories asked for ahead.
@@ -84,7 +83,7 @@ pub struct Figures {
 
 /// Compares two top directories.
 pub fn run(
-    repository: &Repository,
+    dialect: &Dialect,
     walker: &Walker,
     [before, after]: [ChunkKey; 2],
     metadata: bool,
@@ -92,7 +91,7 @@ pub fn run(
 ) -> Result<Figures, Fault> {
     let comparison = Comparison {
         walker,
-        dialect: repository.dialect(),
+        dialect,
         metadata,
         differences,
         figures: Figures::default(),

@@ -62,7 +62,12 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Outcome, Failur
     Ok(Outcome::Done)
 }
 
-fn choose(all: Vec<Snapshot>, names: &[String], filter: &Filter) -> Result<Vec<Snapshot>, Failure> {
+/// Those with these names, or all that the filter lets through; oldest first.
+pub(super) fn choose(
+    all: Vec<Snapshot>,
+    names: &[String],
+    filter: &Filter,
+) -> Result<Vec<Snapshot>, Failure> {
     if names.is_empty() {
         return Ok(all.into_iter().filter(|snapshot| filter.matches(&snapshot.root)).collect());
     }

@@ -6,6 +6,7 @@ mod default_repository;
 mod generate;
 mod interrupt;
 mod key;
+mod look;
 mod password;
 mod place;
 mod restic;

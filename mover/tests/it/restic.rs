@@ -31,7 +31,7 @@ const WITHOUT: [&str; 22] = [
 ];
 
 /// Whether it can be had; under CI it has to.
-fn there_is_restic() -> bool {
+pub(crate) fn there_is_restic() -> bool {
     let found = Command::new("restic").arg("version").output().is_ok();
     assert!(found || std::env::var_os("CI").is_none(), "restic is not on the PATH");
     if !found {
