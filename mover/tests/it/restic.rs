@@ -66,6 +66,12 @@ fn every_option_of_restic_is_known() {
         "key add",
         "key passwd",
         "key remove",
+        "ls",
+        "find",
+        "cat",
+        "dump",
+        "diff",
+        "stats",
     ];
     for command in commands {
         let words: Vec<&str> = command.split(' ').chain(["--help"]).collect();
