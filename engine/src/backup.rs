@@ -308,12 +308,15 @@ async fn announced(
     monitor.event(Event::Phase(Phase::Index));
     let parent = parent::find(repository, &options, &paths, started).await?;
     monitor.event(Event::Parent(parent.as_ref().map(|(id, _)| id)));
-    let index = repository.index().await?;
+    let index = repository.index_to_write().await?;
     monitor.event(Event::Phase(Phase::Transfer));
     let outcome = transfer(
         repository, &options, origin, started, &parent, &index, &monitor, cancel, presence,
     );
     let (top, figures, problems, published) = outcome.await?;
+    if !options.dry_run {
+        repository.keep_index(index).await;
+    }
     let report = |root: Option<RootId>, summary| Report {
         root,
         parent: parent.as_ref().map(|(id, _)| id.clone()),

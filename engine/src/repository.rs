@@ -1,11 +1,15 @@
 //! An open repository: dialect, protocol, store and index in one handle. No operations here.
 //!
-//! Invariants: the format is found by what the location holds; the index is loaded once, after
-//! whatever roots an operation works with were listed.
+//! Invariants
+//! - The format is found by what the location holds.
+//! - The index is loaded once for whoever reads, after whatever roots it works with were listed.
+//! - Whoever writes has an index of its own, loaded under its own announcement: what an earlier
+//!   operation reserved and did not store, or what others have removed since, must not count as
+//!   stored.
 
 use std::sync::Arc;
 
-use tokio::{runtime::Handle, sync::OnceCell};
+use tokio::{runtime::Handle, sync::Mutex};
 use windlass_format::secret::Password;
 
 use crate::{
@@ -57,7 +61,7 @@ pub struct Repository {
     identity: Identity,
     environment: Environment,
     pool: Arc<rayon::ThreadPool>,
-    index: OnceCell<Arc<Index>>,
+    index: Mutex<Option<Arc<Index>>>,
 }
 
 impl Repository {
@@ -72,7 +76,7 @@ impl Repository {
         let means = means(&environment, &pool);
         let Opened { store, dialect, protocol, identity } =
             open::open(place, password, options, means).await?;
-        let index = OnceCell::new();
+        let index = Mutex::default();
         Ok(Self { store, dialect, protocol, identity, environment, pool, index })
     }
 
@@ -125,12 +129,31 @@ impl Repository {
 
     /// The index, loaded on first use. List roots before: see the order in `protocol`.
     pub async fn index(&self) -> Result<Arc<Index>, Fault> {
-        let load = async || {
-            let index = Arc::new(Index::new());
-            self.protocol.load_index(&index).await?;
-            Ok(index)
-        };
-        self.index.get_or_try_init(load).await.cloned()
+        let mut kept = self.index.lock().await;
+        if let Some(index) = &*kept {
+            return Ok(Arc::clone(index));
+        }
+        let index = self.load_index().await?;
+        *kept = Some(Arc::clone(&index));
+        Ok(index)
+    }
+
+    /// An index for one operation that writes. What was loaded before is let go of, so that not
+    /// both take memory.
+    pub(crate) async fn index_to_write(&self) -> Result<Arc<Index>, Fault> {
+        *self.index.lock().await = None;
+        self.load_index().await
+    }
+
+    /// Keeps the index of an operation that has published all that it holds.
+    pub(crate) async fn keep_index(&self, index: Arc<Index>) {
+        *self.index.lock().await = Some(index);
+    }
+
+    async fn load_index(&self) -> Result<Arc<Index>, Fault> {
+        let index = Arc::new(Index::new());
+        self.protocol.load_index(&index).await?;
+        Ok(index)
     }
 
     /// Reads chunks.
