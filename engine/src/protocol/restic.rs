@@ -158,28 +158,31 @@ impl Protocol {
 
     /// Seals a document and stores it under its hash.
     pub(super) async fn put(&self, kind: FileKind, json: &[u8]) -> Result<Stored<[u8; 32]>, Fault> {
+        let (id, sealed) = self.seal(kind, json)?;
+        let key = key_of(FileName::new(kind, id));
+        Ok(self.store.put(&key, &sealed, Existing::Keep, id).await?)
+    }
+
+    /// A sealed document and the hash that names it.
+    pub(super) fn seal(&self, kind: FileKind, json: &[u8]) -> Result<([u8; 32], Vec<u8>), Fault> {
         let what = kind.directory();
         let damaged = |damage| Fault::damaged(format!("a new object in {what}"), damage);
         let mut packed = Vec::new();
         let mut sealed = Vec::new();
-        {
-            let mut compressor = Compressor::new(Level::Auto).map_err(damaged)?;
-            unpacked::encode(self.codec.version(), &mut compressor, json, &mut packed)
-                .map_err(damaged)?;
-            let nonce = self.entropy.bytes()?;
-            envelope::seal(self.codec.key(), &nonce, &packed, &mut sealed);
-            // Read back before it is stored, as every chunk is.
-            let mut decompressor = Decompressor::new().map_err(damaged)?;
-            let (mut opened, mut plain) = (Vec::new(), Vec::new());
-            let read_back = envelope::open(self.codec.key(), what, &sealed, &mut opened)
-                .and_then(|()| unpacked::decode(&mut decompressor, what, &opened, &mut plain));
-            if read_back.is_err() || plain != json {
-                return Err(Fault::VerifyFailed { what: format!("an object for {what}") });
-            }
+        let mut compressor = Compressor::new(Level::Auto).map_err(damaged)?;
+        unpacked::encode(self.codec.version(), &mut compressor, json, &mut packed)
+            .map_err(damaged)?;
+        let nonce = self.entropy.bytes()?;
+        envelope::seal(self.codec.key(), &nonce, &packed, &mut sealed);
+        // Read back before it is stored, as every chunk is.
+        let mut decompressor = Decompressor::new().map_err(damaged)?;
+        let (mut opened, mut plain) = (Vec::new(), Vec::new());
+        let read_back = envelope::open(self.codec.key(), what, &sealed, &mut opened)
+            .and_then(|()| unpacked::decode(&mut decompressor, what, &opened, &mut plain));
+        if read_back.is_err() || plain != json {
+            return Err(Fault::VerifyFailed { what: format!("an object for {what}") });
         }
-        let id: [u8; 32] = Sha256::digest(&sealed).into();
-        let key = key_of(FileName::new(kind, id));
-        Ok(self.store.put(&key, &sealed, Existing::Keep, id).await?)
+        Ok((Sha256::digest(&sealed).into(), sealed))
     }
 
     /// Reads all documents of a kind, several at once, and hands each on with its plaintext.

@@ -2,8 +2,10 @@
 
 mod backup;
 mod dialects;
+mod faults;
 mod filter;
 mod kopia;
 mod restore;
+mod scene;
 mod source;
 mod store;

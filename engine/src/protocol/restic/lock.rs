@@ -33,7 +33,7 @@ use crate::{
     cancel::Cancel,
     fault::Fault,
     protocol::{Access, AnnounceError, Announcement},
-    store::{Failure, Store},
+    store::{Existing, Failure, Store},
 };
 
 const SETTLE: Duration = Duration::from_millis(200);
@@ -198,7 +198,17 @@ impl Held {
 }
 
 async fn put(protocol: &Protocol, file: &LockFile) -> Result<LockId, Fault> {
-    Ok(LockId(protocol.put(FileKind::Lock, &file.encode()).await?.into_inner()))
+    let (id, sealed) = protocol.seal(FileKind::Lock, &file.encode())?;
+    let key = key_of(FileName::Lock(LockId(id)));
+    match protocol.store.put(&key, &sealed, Existing::Keep, LockId(id)).await {
+        Ok(stored) => Ok(stored.into_inner()),
+        Err(error) => {
+            // It may be there, or part of it, and only the answer was lost. Nobody else would
+            // ever remove it.
+            let _absent_or_unreachable = protocol.store.delete(&key).await;
+            Err(error.into())
+        }
+    }
 }
 
 /// Fails if another lock does not tolerate `access`.
