@@ -352,7 +352,11 @@ impl Extents {
                 Extent::Data(data.end - position)
             }
             Some(data) => Extent::Zeros(data.start - position),
-            None => Extent::Zeros(self.size - position),
+            // A hole up to the end, or the file was cut short: what is not there is not zero.
+            None => match file.metadata()?.len().min(self.size).saturating_sub(position) {
+                0 => Extent::Data(u64::MAX),
+                zeros => Extent::Zeros(zeros),
+            },
         };
         let next = match extent {
             Extent::Data(_) => position,
@@ -378,3 +382,45 @@ fn stopped() -> io::Error {
 
 /// A finished file on its way to its directory.
 pub(super) type Done = Option<(Arc<DirWork>, FileDone)>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::FileKind;
+
+    const MIB: u64 = 1 << 20;
+
+    fn zeros_at(len: u64, listed: u64, position: u64) -> Option<u64> {
+        let mut file = tempfile::tempfile().expect("a file");
+        file.set_len(len).expect("a hole");
+        let moment = (0, 0);
+        let stat = Stat {
+            kind: FileKind::File,
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            size: listed,
+            allocated: 0,
+            mtime: moment,
+            ctime: moment,
+            atime: moment,
+            inode: 1,
+            device: 1,
+            rdev: 0,
+            links: 1,
+        };
+        match Extents::new(&stat).at(&mut file, position).expect("an extent") {
+            Extent::Zeros(zeros) => Some(zeros),
+            Extent::Data(_) => None,
+        }
+    }
+
+    #[test]
+    fn a_hole_ends_where_a_file_was_cut_short_after_it_was_listed() {
+        assert_eq!(zeros_at(8 * MIB, 8 * MIB, 2 * MIB), Some(6 * MIB));
+        assert_eq!(zeros_at(3 * MIB, 8 * MIB, 2 * MIB), Some(MIB));
+        assert_eq!(zeros_at(3 * MIB, 8 * MIB, 3 * MIB), None);
+        assert_eq!(zeros_at(MIB, 8 * MIB, 2 * MIB), None);
+        assert_eq!(zeros_at(9 * MIB, 8 * MIB, 2 * MIB), Some(6 * MIB), "it has grown");
+    }
+}
