@@ -201,7 +201,8 @@ impl Walk {
             let (dir, stat) = match opened {
                 Ok(opened) => opened,
                 Err(error) => {
-                    self.skipped(child_path(work, name), &error);
+                    // Asked for by name, so that it is gone is a problem, too.
+                    self.run.problem(&child_path(work, name), &error);
                     continue;
                 }
             };
@@ -289,7 +290,10 @@ impl Walk {
         let dir = match open_and_list(&job, names) {
             Ok(dir) => Arc::new(dir),
             Err(error) => {
-                self.skipped(job.work.path(), &error);
+                match job.at {
+                    At::Path(_) => self.run.problem(&job.work.path(), &error),
+                    At::Child(..) => self.skipped(job.work.path(), &error),
+                }
                 let finished = job.work.omit();
                 self.run.pass_on(finished);
                 return;

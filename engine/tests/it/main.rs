@@ -1,10 +1,12 @@
 //! Behaviour of the engine, through its public surface.
 
 mod backup;
+mod change;
 mod dialects;
 mod faults;
 mod filter;
 mod kopia;
+mod peer;
 mod restore;
 mod scene;
 mod source;
