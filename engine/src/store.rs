@@ -231,7 +231,9 @@ impl Store {
 
     /// Bytes of one object.
     pub async fn read(&self, key: &Key, range: Range) -> Result<Bytes, StoreError> {
-        self.0.read(key, range).await
+        let bytes = self.0.read(key, range).await?;
+        all_there(key, range, bytes.len())?;
+        Ok(bytes)
     }
 
     /// Bytes of one object, from a thread that may block (never from a task of the runtime).
@@ -244,7 +246,7 @@ impl Store {
         let mut bytes = Vec::new();
         match self.0.read_here(key, range, &mut bytes) {
             Some(result) => result.map(|()| Bytes::from(bytes)),
-            None => runtime.block_on(self.0.read(key, range)),
+            None => runtime.block_on(self.read(key, range)),
         }
     }
 
@@ -258,7 +260,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         match self.0.read_here(key, range, out) {
             Some(result) => result,
-            None => runtime.block_on(self.0.read(key, range)).map(|bytes| out.extend(bytes)),
+            None => runtime.block_on(self.read(key, range)).map(|bytes| out.extend(bytes)),
         }
     }
 
@@ -304,6 +306,17 @@ impl Store {
         draft.append(bytes)?;
         draft.commit(key, existing).await?;
         Ok(Stored { what })
+    }
+}
+
+/// Fails where a server answered with other than the bytes that were asked for.
+fn all_there(key: &Key, range: Range, got: usize) -> Result<(), StoreError> {
+    match range {
+        Range::At { len, .. } if got as u64 != len => {
+            let why = format!("{got} bytes came instead of {len}");
+            Err(StoreError::new(Failure::Short, "read", key.as_str(), why))
+        }
+        Range::At { .. } | Range::All | Range::Last { .. } => Ok(()),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod backup;
 mod change;
+mod damage;
 mod dialects;
 mod faults;
 mod filter;
