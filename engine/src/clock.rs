@@ -73,12 +73,14 @@ impl Zone {
         Self(jiff::tz::TimeZone::UTC)
     }
 
-    /// A moment, with this zone's offset at that moment.
+    /// A moment, with this zone's offset at that moment, in whole minutes: before zones were
+    /// agreed on there were odd seconds, which the text of a time has no room for and which would
+    /// be missing from the moment when it is read again.
     #[must_use]
     pub fn timestamp(&self, (seconds, nanos): (i64, u32)) -> Timestamp {
         let offset = jiff::Timestamp::from_second(seconds)
             .map_or(0, |moment| self.0.to_offset(moment).seconds());
-        Timestamp { seconds, nanos, offset_seconds: offset }
+        Timestamp { seconds, nanos, offset_seconds: offset / 60 * 60 }
     }
 }
 
@@ -111,6 +113,14 @@ mod tests {
     fn fractions_before_1970_count_upwards() {
         check_zoned("1969-12-31T23:59:59.75+00:00[UTC]", -1, 750_000_000, 0);
         check_zoned("1969-12-31T23:59:59+00:00[UTC]", -1, 0, 0);
+    }
+
+    #[test]
+    fn a_moment_in_local_mean_time_survives_being_written() {
+        let st_johns = jiff::tz::Offset::from_seconds(-12_652).expect("an offset");
+        let zone = Zone(jiff::tz::TimeZone::fixed(st_johns));
+        let time = zone.timestamp((-1_900_000_001, 1));
+        assert_eq!(time, Timestamp { seconds: -1_900_000_001, nanos: 1, offset_seconds: -12_600 });
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod damage;
 mod dialects;
 mod faults;
 mod filter;
+mod interop;
 mod kopia;
 mod peer;
 mod restore;
