@@ -2,6 +2,7 @@
 
 mod backup;
 mod change;
+mod crash_order;
 mod damage;
 mod dialects;
 mod faults;
@@ -9,6 +10,7 @@ mod filter;
 mod interop;
 mod kopia;
 mod peer;
+mod requests;
 mod restore;
 mod scene;
 mod source;

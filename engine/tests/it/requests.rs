@@ -1,0 +1,72 @@
+//! How many requests an operation makes: on a store far away each is time, on a rented one money.
+
+use windlass_format::restic::config::Version;
+use windlass_testkit::recording::{Action, Call, RecordingStore};
+
+use super::scene::{Scene, empty, noise};
+
+/// Kind and place of each call.
+fn list(calls: &[Call]) -> Vec<(Action, String)> {
+    let place = |call: &Call| match call.object.split_once('/') {
+        Some((kind, _)) => kind.to_owned(),
+        None => call.object.clone(),
+    };
+    calls.iter().map(|call| (call.action, place(call))).collect()
+}
+
+#[test]
+fn an_unchanged_backup_makes_these_requests_and_no_others() {
+    use Action::{Delete, List, Read, Stat, Write};
+    let scene = Scene::new();
+    for directory in 0..20 {
+        for file in 0..20 {
+            let name = format!("{directory}/{file}");
+            scene.write(&name, format!("content of {name}"));
+        }
+    }
+    scene.write("large", noise(1, 5 << 20));
+    let store = empty(Version::V2);
+    scene.back_up(&scene.open(store.clone()));
+
+    let recording = RecordingStore::new(store);
+    let log = recording.log();
+    let repository = scene.open(recording);
+    let opening = list(&log.take());
+    // Both formats are looked for at once.
+    let mut stats: Vec<_> = opening.iter().filter(|(action, _)| *action == Stat).collect();
+    stats.sort_by_key(|(_, place)| place);
+    assert_eq!(stats.len(), 2, "{opening:?}");
+    let rest: Vec<_> = opening.into_iter().filter(|(action, _)| *action != Stat).collect();
+    let expected = [(Read, "config"), (List, "keys"), (Read, "keys")];
+    assert_eq!(rest, expected.map(|(action, place)| (action, place.to_owned())));
+
+    let report = scene.back_up(&repository);
+    assert_eq!(report.summary.files_unmodified, 401, "{report:?}");
+    let calls = log.take();
+    let mut expected = vec![
+        (List, "locks"),
+        (Write, "locks"),
+        (List, "locks"),
+        (Read, "locks"),
+        (List, "snapshots"),
+        (Read, "snapshots"),
+        (List, "index"),
+        (Read, "index"),
+        // All trees lie in one pack and are read with one request.
+        (Read, "data"),
+        (Write, "snapshots"),
+        (Delete, "locks"),
+    ];
+    // The parents of the source may have changed, and then there is a pack of their trees.
+    if report.summary.meta_chunks > 0 {
+        expected.splice(9..9, [(Write, "data"), (Write, "index")]);
+    }
+    // Its own lock need not be read.
+    let made = list(&calls);
+    if !made.contains(&(Read, "locks".to_owned())) {
+        expected.remove(3);
+    }
+    let expected: Vec<_> =
+        expected.into_iter().map(|(action, place)| (action, place.to_owned())).collect();
+    assert_eq!(made, expected);
+}
