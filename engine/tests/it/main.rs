@@ -12,6 +12,7 @@ mod kopia;
 mod peer;
 mod requests;
 mod restore;
+mod scale;
 mod scene;
 mod source;
 mod store;
