@@ -35,6 +35,9 @@ use crate::{
 /// Bytes read at once around a metadata chunk, local and remote.
 const SPAN_BYTES: u64 = 1 << 20;
 
+/// A buffer for stored bytes larger than this is not kept: most chunks are smaller.
+const KEPT_BYTES: usize = 9 << 20;
+
 /// Spans kept.
 const SPANS: usize = 8;
 
@@ -58,7 +61,7 @@ struct Shared {
     index: Arc<Index>,
     runtime: Handle,
     spans: Mutex<VecDeque<Span>>,
-    idle: Mutex<Vec<Scratch>>,
+    idle: Mutex<Vec<(Scratch, Vec<u8>)>>,
 }
 
 /// A stretch of a pack.
@@ -94,13 +97,13 @@ impl Reader {
 
     /// The plaintext of a chunk, appended to `out`.
     pub fn chunk(&self, key: &ChunkKey, out: &mut Vec<u8>) -> Result<(), Fault> {
-        self.read(key, out, |at| self.exactly(at))
+        self.read(key, out, |at, room| self.append(at, room).map(|()| None))
     }
 
     /// A directory, put together from its parts where it was cut into several.
     pub fn directory(&self, key: &ChunkKey) -> Result<Directory, Fault> {
         let mut plain = Vec::new();
-        self.read(key, &mut plain, |at| self.with_neighbours(at))?;
+        self.read(key, &mut plain, |at, _room| self.with_neighbours(at).map(Some))?;
         let mut level = 0;
         while self.0.dialect.is_links(&plain) {
             level += 1;
@@ -185,7 +188,7 @@ impl Reader {
     fn joined(&self, object: &ChunkKey, chunks: &[ChunkKey]) -> Result<Vec<u8>, Fault> {
         let mut plain = Vec::new();
         for key in chunks {
-            self.read(key, &mut plain, |at| self.with_neighbours(at))?;
+            self.read(key, &mut plain, |at, _room| self.with_neighbours(at).map(Some))?;
             within("bytes of metadata in parts", plain.len(), MOST_LINKED_BYTES)
                 .map_err(|damage| Fault::damaged(format!("object {object}"), damage))?;
         }
@@ -197,16 +200,18 @@ impl Reader {
         &self,
         key: &ChunkKey,
         out: &mut Vec<u8>,
-        fetch: impl Fn(&Location) -> Result<Bytes, Fault>,
+        fetch: impl Fn(&Location, &mut Vec<u8>) -> Result<Option<Bytes>, Fault>,
     ) -> Result<(), Fault> {
         let shared = &*self.0;
         let first = shared.index.find(key).ok_or(Fault::Missing { key: *key })?;
         let start = out.len();
-        let mut scratch = self.scratch()?;
+        let (mut scratch, mut room) = self.scratch()?;
         let mut attempt = |at: &Location| -> Result<(), Fault> {
             out.truncate(start);
-            let stored = fetch(at)?;
-            shared.dialect.unseal(key, at, &stored, &mut scratch, out).map_err(|damage| {
+            room.clear();
+            let shares = fetch(at, &mut room)?;
+            let stored = shares.as_deref().unwrap_or(&room);
+            shared.dialect.unseal(key, at, stored, &mut scratch, out).map_err(|damage| {
                 let pack = shared.index.pack_name(at.pack);
                 let pack = pack.map_or_else(String::new, |name| name.to_string());
                 Fault::damaged(format!("chunk {key} in pack {pack}"), damage)
@@ -221,13 +226,25 @@ impl Reader {
                 }
             }
         }
-        shared.idle.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
+        if room.capacity() > KEPT_BYTES {
+            room = Vec::new();
+        }
+        shared.idle.lock().unwrap_or_else(PoisonError::into_inner).push((scratch, room));
         result
     }
 
-    fn scratch(&self) -> Result<Scratch, Fault> {
+    fn scratch(&self) -> Result<(Scratch, Vec<u8>), Fault> {
         let idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        idle.map_or_else(|| self.0.dialect.scratch(), Ok)
+        idle.map_or_else(|| Ok((self.0.dialect.scratch()?, Vec::new())), Ok)
+    }
+
+    /// Into room that is used again: a stream of chunks touches the same memory.
+    fn append(&self, at: &Location, room: &mut Vec<u8>) -> Result<(), Fault> {
+        let shared = &*self.0;
+        let name = shared.index.pack_name(at.pack).ok_or(Fault::Bug("a location names no pack"))?;
+        let key = shared.dialect.pack_key(&name);
+        let range = Range::At { start: at.offset.into(), len: at.stored_bytes.into() };
+        Ok(shared.store.append_blocking(&shared.runtime, &key, range, room)?)
     }
 
     fn exactly(&self, at: &Location) -> Result<Bytes, Fault> {
