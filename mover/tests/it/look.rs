@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     place::{PASSWORD, Place, Said},
-    restic::there_is_restic,
+    restic::there_is_restic_as_documented,
 };
 
 /// Two snapshots between which something of every kind changed.
@@ -49,7 +49,7 @@ fn rounded(mut value: Value) -> Value {
 
 #[test]
 fn everything_is_told_as_restic_tells_it() {
-    if !there_is_restic() {
+    if !there_is_restic_as_documented() {
         return;
     }
     let place = Place::with_repository();
