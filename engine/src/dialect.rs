@@ -322,6 +322,11 @@ impl PackBuilder {
         self.chunks.len() >= self.most_chunks
     }
 
+    /// Whether the format allows this many chunks more.
+    pub(crate) fn has_room_for(&self, other: &Self) -> bool {
+        self.chunks.len() + other.chunks.len() <= self.most_chunks
+    }
+
     fn digest(&mut self) -> Option<&mut Sha256> {
         match &mut self.naming {
             Naming::ByHash(digest) => Some(digest),

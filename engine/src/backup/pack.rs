@@ -160,6 +160,15 @@ impl PackSet {
         };
         let [random] = entropy.bytes()?;
         let at = usize::from(random) % OPEN_PACKS;
+        // Small chunks can fill the room for names long before that for bytes.
+        if packs.get(at).is_some_and(|pack| pack.builder.is_full()) {
+            let full = packs.swap_remove(at);
+            self.close(full, entropy)?;
+        }
+        let packs = match lane {
+            Lane::Data => &mut self.data,
+            Lane::Meta => &mut self.meta,
+        };
         if at >= packs.len() {
             packs.push(OpenPack {
                 draft: self.store.draft(self.pack_bytes)?,
@@ -213,7 +222,10 @@ impl PackSet {
             let mut joined: Option<OpenPack> = None;
             while let Some(pack) = packs.next_back() {
                 match &mut joined {
-                    Some(into) if into.bytes() + pack.bytes() <= self.pack_bytes => {
+                    Some(into)
+                        if into.bytes() + pack.bytes() <= self.pack_bytes
+                            && into.builder.has_room_for(&pack.builder) =>
+                    {
                         into.join(pack)?;
                     }
                     _ => {

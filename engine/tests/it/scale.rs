@@ -6,7 +6,7 @@ use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 use windlass_engine::backup::Options;
 use windlass_format::restic::config::Version;
 
-use super::scene::{Scene, check_within, empty};
+use super::scene::{Scene, check_within, empty, empty_with_fixed_chunks, noise};
 
 #[test]
 fn a_hundred_thousand_files_in_one_directory_go_there_and_back() {
@@ -94,4 +94,28 @@ fn the_longest_names_and_one_that_no_file_system_takes() {
     let report = scene.try_back_up(&repository, options).expect("backed up");
     assert_eq!(report.problem_count, 1, "{report:?}");
     assert_eq!(report.problems[0].path, long.into_os_string().into_encoded_bytes());
+}
+
+#[test]
+fn half_a_million_tiny_chunks_do_not_overfill_the_directory_of_a_pack() {
+    const CHUNKS: usize = 500_000;
+    let scene = Scene::new();
+    scene.write("noise", noise(1, CHUNKS * 16));
+    let store = empty_with_fixed_chunks(16);
+    let repository = scene.open(store.clone());
+    let options = Options { pack_bytes: 128 << 20, ..scene.options() };
+    let report = scene.try_back_up(&repository, options).expect("backed up");
+    assert_eq!(report.summary.data_chunks, CHUNKS as u64);
+    let mut packs = 0;
+    for (key, bytes) in store.contents() {
+        if key.as_str().starts_with("data/") {
+            let (_, trailer) = bytes.split_last_chunk::<4>().expect("a trailer");
+            assert!(u32::from_le_bytes(*trailer) <= 16 << 20, "more than others read");
+            packs += 1;
+        }
+    }
+    // One of directories, and no more of data than it takes.
+    assert_eq!(packs, 1 + 2);
+    let fresh = scene.open(store);
+    scene.check_restore(&fresh, &scene.root(&fresh, &report), "target");
 }

@@ -68,7 +68,12 @@ pub(super) fn runtime() -> Runtime {
 }
 
 /// The objects of an empty repository whose password is [`password`].
-pub(super) fn objects(version: Version) -> Vec<(Key, Vec<u8>)> {
+fn objects(version: Version) -> Vec<(Key, Vec<u8>)> {
+    objects_with(version, Vec::new())
+}
+
+/// The same with more in its config.
+fn objects_with(version: Version, extra: Vec<(String, String)>) -> Vec<(Key, Vec<u8>)> {
     let random = Entropy::seeded(7);
     let master = MasterKey::generate(&random.bytes().expect("seeded"));
     let kdf = KdfParams { n: 2, r: 1, p: 1, salt: random.bytes().expect("seeded") };
@@ -82,7 +87,7 @@ pub(super) fn objects(version: Version) -> Vec<(Key, Vec<u8>)> {
         version,
         id: RepositoryId(random.bytes().expect("seeded")),
         polynomial: Polynomial::from_hex("3da3358b4dc173").expect("irreducible"),
-        extra: Vec::new(),
+        extra,
     };
     let mut sealed = Vec::new();
     let nonce = random.bytes().expect("seeded");
@@ -95,6 +100,16 @@ pub(super) fn objects(version: Version) -> Vec<(Key, Vec<u8>)> {
 pub(super) fn empty(version: Version) -> MemoryStore {
     let store = MemoryStore::new();
     objects(version).into_iter().for_each(|(key, bytes)| store.overwrite(&key, bytes));
+    store
+}
+
+/// One whose files are cut into pieces of this size, as rustic knows them.
+pub(super) fn empty_with_fixed_chunks(bytes: usize) -> MemoryStore {
+    let store = MemoryStore::new();
+    let extra = [("chunker", "\"FixedSize\"".to_owned()), ("chunk_size", bytes.to_string())];
+    let extra = extra.map(|(key, value)| (key.to_owned(), value)).into();
+    let objects = objects_with(Version::V2, extra).into_iter();
+    objects.for_each(|(key, bytes)| store.overwrite(&key, bytes));
     store
 }
 
