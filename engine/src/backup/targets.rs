@@ -7,6 +7,8 @@
 //! Invariants
 //! - Two targets that would take the same name in the backup get `-1`, `-2`, … appended.
 //! - A target inside another is part of it already and not stored twice.
+//! - A target without a name of its own, as `.` and `/` are, is a target alone; beside others it is
+//!   each of its entries, and rules apply to those as to any that are found.
 
 use std::{
     collections::BTreeMap,
@@ -33,6 +35,8 @@ pub(super) struct Node {
     pub(super) path: PathBuf,
     /// Whether all of it is to be backed up.
     pub(super) is_target: bool,
+    /// Whether nobody asked for it by name: an entry of a target that has none.
+    pub(super) is_found: bool,
     /// What lies below, for one that only leads to targets.
     pub(super) below: BTreeMap<Vec<u8>, Self>,
 }
@@ -53,7 +57,10 @@ impl Targets {
                 first_error.get_or_insert((path.display().to_string(), error));
                 continue;
             }
-            targets.add(path, &absolute);
+            if let Err(error) = targets.add(path, &absolute, paths.len() == 1) {
+                targets.missing.push((path.clone(), error.to_string()));
+                first_error.get_or_insert((path.display().to_string(), error));
+            }
         }
         if targets.absolute.is_empty() {
             let (path, error) =
@@ -72,8 +79,7 @@ impl Targets {
         paths
     }
 
-    fn add(&mut self, given: &Path, absolute: &Path) {
-        self.absolute.push(absolute.to_owned());
+    fn add(&mut self, given: &Path, absolute: &Path, alone: bool) -> io::Result<()> {
         let given = clean(given);
         let names: Vec<&[u8]> = given
             .components()
@@ -86,23 +92,29 @@ impl Targets {
         names.iter().for_each(|_name| {
             base.pop();
         });
-        if names.is_empty() {
+        if !names.is_empty() {
+            insert(&mut self.top, base, &names, false);
+        } else if alone {
             self.top.is_target = true;
             self.top.path = absolute.to_owned();
-            self.top.below.clear();
-            return;
+        } else {
+            for entry in std::fs::read_dir(absolute)? {
+                let name = entry?.file_name();
+                insert(&mut self.top, absolute.to_owned(), &[name.as_bytes()], true);
+            }
         }
-        insert(&mut self.top, base, &names);
+        self.absolute.push(absolute.to_owned());
+        Ok(())
     }
 }
 
 impl Node {
     fn leading(path: PathBuf) -> Self {
-        Self { path, is_target: false, below: BTreeMap::new() }
+        Self { path, is_target: false, is_found: false, below: BTreeMap::new() }
     }
 }
 
-fn insert(node: &mut Node, path: PathBuf, names: &[&[u8]]) {
+fn insert(node: &mut Node, path: PathBuf, names: &[&[u8]], is_found: bool) {
     let [name, rest @ ..] = names else { return };
     if node.is_target {
         return;
@@ -117,10 +129,11 @@ fn insert(node: &mut Node, path: PathBuf, names: &[&[u8]]) {
     }
     let child = node.below.entry(key).or_insert_with(|| Node::leading(child_path.clone()));
     if rest.is_empty() {
+        child.is_found = is_found && (!child.is_target || child.is_found);
         child.is_target = true;
         child.below.clear();
     } else {
-        insert(child, child_path, rest);
+        insert(child, child_path, rest, is_found);
     }
 }
 
@@ -178,7 +191,8 @@ mod tests {
         let here = Path::new("/home/me");
         for path in paths {
             let path = Path::new(path);
-            targets.add(path, &clean(&here.join(path)));
+            let alone = paths.len() == 1;
+            targets.add(path, &clean(&here.join(path)), alone).expect("readable");
         }
         names(&targets.top)
     }

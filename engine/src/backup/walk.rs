@@ -206,6 +206,14 @@ impl Walk {
                     continue;
                 }
             };
+            let is_skipped = child.is_found && self.is_ruled_out(child, &stat);
+            if is_skipped || matches!(stat.kind, FileKind::Socket | FileKind::Other) {
+                continue;
+            }
+            let device = match child.is_found {
+                true => device_of(parent),
+                false => stat.device,
+            };
             let listing = Listing {
                 dir: &dir,
                 work,
@@ -239,8 +247,8 @@ impl Walk {
                         work: below,
                         at: At::Path(child.path.clone()),
                         path: child.path.as_os_str().as_bytes().to_vec(),
-                        device: stat.device,
-                        empty: false,
+                        device,
+                        empty: self.rules.one_file_system && stat.device != device,
                     });
                 } else {
                     leading.push((child, below));
@@ -263,6 +271,13 @@ impl Walk {
         }
         let finished = work.listed();
         self.run.pass_on(finished);
+    }
+
+    /// Whether a rule leaves out what nobody asked for by name.
+    fn is_ruled_out(&self, found: &Node, stat: &Stat) -> bool {
+        let (path, filter) = (found.path.as_os_str().as_bytes(), &self.rules.filter);
+        let too_large = stat.kind == FileKind::File && filter.file_too_large(stat.size);
+        filter.path_excluded(path) || (too_large && !filter.is_target(path))
     }
 
     /// Works until no directory is left.

@@ -16,3 +16,4 @@ mod scale;
 mod scene;
 mod source;
 mod store;
+mod targets;

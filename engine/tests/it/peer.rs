@@ -45,7 +45,12 @@ impl Restic {
 
     /// Runs restic whatever its end.
     pub(super) fn run(&self, arguments: &[&str]) -> Output {
+        self.run_in(Path::new("."), arguments)
+    }
+
+    fn run_in(&self, directory: &Path, arguments: &[&str]) -> Output {
         Command::new("restic")
+            .current_dir(directory)
             .args(["--no-cache", "-r"])
             .arg(&self.repository)
             .args(arguments)
@@ -58,7 +63,12 @@ impl Restic {
 
     /// Runs restic, which has to succeed without a complaint, and gives what it says.
     pub(super) fn good(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
+        self.good_in(Path::new("."), arguments)
+    }
+
+    /// The same, typed in a directory.
+    pub(super) fn good_in(&self, directory: &Path, arguments: &[&str]) -> String {
+        let output = self.run_in(directory, arguments);
         let (told, complained) =
             (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "restic {arguments:?}: {complained}\n{told}");
@@ -90,11 +100,11 @@ impl Restic {
 
     /// What restic says of the tree of `directory` in a snapshot.
     pub(super) fn tree_id(&self, snapshot: &str, directory: &Path) -> String {
-        let told = self.good(&["cat", "snapshot", snapshot]);
+        let told = self.good(&["cat", "--no-lock", "snapshot", snapshot]);
         let json: serde_json::Value = serde_json::from_str(&told).expect("JSON");
         let mut tree = json["tree"].as_str().expect("a tree").to_owned();
         for name in directory.iter().skip(1) {
-            let told = self.good(&["cat", "blob", &tree]);
+            let told = self.good(&["cat", "--no-lock", "blob", &tree]);
             let json: serde_json::Value = serde_json::from_str(&told).expect("JSON");
             let nodes = json["nodes"].as_array().expect("nodes");
             let node = nodes.iter().find(|node| node["name"].as_str() == name.to_str());
@@ -105,7 +115,7 @@ impl Restic {
 
     /// The lines of `diff` about what is below `directory`.
     pub(super) fn diff(&self, old: &str, new: &str, directory: &Path) -> Vec<String> {
-        let told = self.good(&["diff", "--metadata", old, new]);
+        let told = self.good(&["diff", "--no-lock", "--metadata", old, new]);
         let below = format!("{}/", directory.display());
         told.lines().filter(|line| line.contains(&below)).map(str::to_owned).collect()
     }
