@@ -17,3 +17,4 @@ mod scene;
 mod source;
 mod store;
 mod targets;
+mod two_writers;
