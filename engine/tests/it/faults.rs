@@ -77,8 +77,11 @@ fn a_store_that_fails_at_any_call_leaves_nothing_wrong() {
             let repository = scene.open(faulty);
             faults.once(action, "", at, fault);
             let result = scene.try_back_up(&repository, options(&scene));
-            // How calls of different packs interleave is not fixed, but that many are made.
-            assert!(faults.all_happened(), "{what}");
+            // Chunks go to packs at random, so a run may write one pack less than the one counted.
+            if !faults.all_happened() {
+                assert!(action == Action::Write && at + 2 > most && result.is_ok(), "{what}");
+                continue;
+            }
             if let Err(error) = &result {
                 assert_eq!(error.class(), Class::Retry, "{what}: {error}");
                 assert!(error.to_string().contains("a fault was ordered"), "{what}: {error}");
