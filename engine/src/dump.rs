@@ -96,7 +96,7 @@ impl DumpError {
 
     /// What a person can do next.
     #[must_use]
-    pub fn advice(&self) -> &'static str {
+    pub fn advice(&self) -> &str {
         match self {
             Self::Write(_) => "look at where the output goes; what arrived is not complete",
             Self::File { fault, .. } | Self::Fault(fault) => fault.advice(),

@@ -102,7 +102,7 @@ impl Fault {
     pub fn class(&self) -> Class {
         match self {
             Self::Store(error) => match error.failure {
-                Failure::Transient => Class::Retry,
+                Failure::Transient | Failure::Throttled => Class::Retry,
                 Failure::NotFound | Failure::Short => Class::Damaged,
                 Failure::Denied | Failure::NoSpace | Failure::Permanent => Class::WrongInput,
             },
@@ -117,10 +117,11 @@ impl Fault {
 
     /// What a person can do next.
     #[must_use]
-    pub fn advice(&self) -> &'static str {
+    pub fn advice(&self) -> &str {
         match self {
-            Self::Store(error) => match error.failure {
+            Self::Store(error) => error.advice().unwrap_or(match error.failure {
                 Failure::Transient => "try again; if it stays, look at the network and the server",
+                Failure::Throttled => "try again later, or with fewer connections",
                 Failure::NotFound => {
                     "an object is gone: run `check` with the tool that wrote the repository, \
                      and do not prune until it is explained"
@@ -129,7 +130,7 @@ impl Fault {
                 Failure::Denied => "look at the permissions or credentials for this location",
                 Failure::NoSpace => "free some room and run again; what was stored is kept",
                 Failure::Permanent => "see the cause above",
-            },
+            }),
             Self::Damaged { .. } => {
                 "run `check --read-data` to see the extent; other snapshots may be whole"
             }

@@ -12,7 +12,7 @@
 //! options exist (the command line).
 
 pub mod glob;
-mod lexical;
+pub(crate) mod lexical;
 pub mod list_file;
 pub mod marker;
 mod pattern;

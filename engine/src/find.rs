@@ -83,7 +83,7 @@ impl FindError {
 
     /// What a person can do next.
     #[must_use]
-    pub fn advice(&self) -> &'static str {
+    pub fn advice(&self) -> &str {
         match self {
             Self::NotFound { .. } | Self::NotADirectory { .. } => {
                 "list the snapshot to see the paths in it"

@@ -246,7 +246,7 @@ impl RestoreError {
 
     /// What a person can do next.
     #[must_use]
-    pub fn advice(&self) -> &'static str {
+    pub fn advice(&self) -> &str {
         match self {
             Self::Fault(fault) => fault.advice(),
             Self::Target { source, .. } => match source.kind() {

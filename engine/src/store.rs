@@ -11,13 +11,26 @@
 //! Not here: which keys exist and in which order they are written (`protocol`), retries and limits
 //! (a wrapper around [`Backend`], so that every adapter behaves alike).
 
+#[cfg(feature = "http")]
+pub mod http;
 pub mod layout;
+pub mod limit;
 pub mod local;
+pub mod location;
 pub mod memory;
 pub mod nowhere;
 pub mod place;
+pub mod remote;
+pub mod settings;
+pub mod steady;
+pub mod trace;
 
-use std::{fmt, sync::Arc, time::SystemTime};
+use std::{
+    borrow::Cow,
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -129,6 +142,10 @@ pub trait Draft: Send + fmt::Debug {
     /// The bytes appended so far, for joining small drafts into one.
     fn read_back(&mut self) -> Result<Bytes, StoreError>;
 
+    /// Says that nothing but a restore of files will ever read it, so that it may go where reading
+    /// takes hours.
+    fn may_be_cold(&mut self) {}
+
     /// Makes the object visible under `key`, whole and durable.
     async fn commit(self: Box<Self>, key: &Key, existing: Existing) -> Result<(), StoreError>;
 }
@@ -172,7 +189,7 @@ pub trait Backend: Send + Sync + fmt::Debug {
         None
     }
 
-    /// Removes one object; a missing one is [`Failure::NotFound`].
+    /// Removes one object; a missing one is [`Failure::NotFound`] where the store says so.
     async fn delete(&self, key: &Key) -> Result<(), StoreError>;
 
     /// Starts an object. `expected_bytes` is a hint.
@@ -350,8 +367,10 @@ pub enum Failure {
     NoSpace,
     /// The object ends before the range that was asked for.
     Short,
-    /// Throttled, timed out, connection lost: may work the next time.
+    /// Timed out, connection lost, the server in trouble: may work the next time.
     Transient,
+    /// The store asks for fewer requests: works after a pause.
+    Throttled,
     /// Anything else; will not get better by itself.
     Permanent,
 }
@@ -369,6 +388,14 @@ pub struct StoreError {
     /// The cause.
     #[source]
     pub source: Box<dyn std::error::Error + Send + Sync>,
+    hint: Option<Box<Hint>>,
+}
+
+/// What few failures have.
+#[derive(Debug, Default)]
+struct Hint {
+    advice: Option<Cow<'static, str>>,
+    pause: Option<Duration>,
 }
 
 impl StoreError {
@@ -379,6 +406,32 @@ impl StoreError {
         object: impl Into<String>,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        Self { failure, action, object: object.into(), source: source.into() }
+        Self { failure, action, object: object.into(), source: source.into(), hint: None }
+    }
+
+    /// What a person can do, where more can be said than for all of its class.
+    #[must_use]
+    pub fn advice(&self) -> Option<&str> {
+        self.hint.as_ref()?.advice.as_deref()
+    }
+
+    /// How long the store asked to be left alone.
+    #[must_use]
+    pub fn pause(&self) -> Option<Duration> {
+        self.hint.as_ref()?.pause
+    }
+
+    /// The same with what a person can do.
+    #[must_use]
+    pub fn advising(mut self, advice: impl Into<Cow<'static, str>>) -> Self {
+        self.hint.get_or_insert_default().advice = Some(advice.into());
+        self
+    }
+
+    /// The same with a time to leave the store alone.
+    #[must_use]
+    pub fn pausing(mut self, pause: Duration) -> Self {
+        self.hint.get_or_insert_default().pause = Some(pause);
+        self
     }
 }

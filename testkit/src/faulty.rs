@@ -216,6 +216,10 @@ impl Draft for FaultyDraft {
         self.inner.append(bytes)
     }
 
+    fn may_be_cold(&mut self) {
+        self.inner.may_be_cold();
+    }
+
     fn read_back(&mut self) -> Result<Bytes, StoreError> {
         self.inner.read_back()
     }

@@ -208,6 +208,10 @@ impl Draft for RecordingDraft {
         Ok(())
     }
 
+    fn may_be_cold(&mut self) {
+        self.inner.may_be_cold();
+    }
+
     fn read_back(&mut self) -> Result<Bytes, StoreError> {
         self.inner.read_back()
     }

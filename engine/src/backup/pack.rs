@@ -170,8 +170,12 @@ impl PackSet {
             Lane::Meta => &mut self.meta,
         };
         if at >= packs.len() {
+            let mut draft = self.store.draft(self.pack_bytes)?;
+            if lane == Lane::Data {
+                draft.may_be_cold();
+            }
             packs.push(OpenPack {
-                draft: self.store.draft(self.pack_bytes)?,
+                draft,
                 lane,
                 builder: self.encoder.start_pack(),
                 fresh: self.spare.pop().unwrap_or_default(),

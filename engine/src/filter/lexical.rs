@@ -22,7 +22,7 @@ pub(super) fn components(path: &[u8]) -> Vec<&[u8]> {
 }
 
 /// The shortest path that names the same; `.` for the current directory.
-pub(super) fn clean(path: &[u8]) -> Vec<u8> {
+pub(crate) fn clean(path: &[u8]) -> Vec<u8> {
     let relative = components(path).join(&b'/');
     match (path.starts_with(b"/"), relative.is_empty()) {
         (true, _) => [b"/".as_slice(), &relative].concat(),

@@ -94,7 +94,7 @@ impl OpenError {
 
     /// What a person can do next.
     #[must_use]
-    pub fn advice(&self) -> &'static str {
+    pub fn advice(&self) -> &str {
         match self {
             Self::NoRepository { .. } => "look at the location, or create one with `init`",
             Self::WrongPassword { .. } => "look at the password, its file or its command",

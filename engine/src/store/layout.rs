@@ -106,6 +106,27 @@ impl Layout {
         begins.starts_with(prefix) || prefix.starts_with(&begins)
     }
 
+    /// What the paths of all objects start with whose keys start with `prefix`. Others may, too.
+    #[must_use]
+    pub fn path_prefix(&self, prefix: &str) -> String {
+        match self {
+            Self::Plain => prefix.to_owned(),
+            Self::Sharded { .. } => match prefix.split_once('/') {
+                Some((SHARDED_TYPE, digits)) if digits.len() >= 2 && digits.is_ascii() => {
+                    format!("{SHARDED_TYPE}/{}/{digits}", &digits[..2])
+                }
+                _ => prefix.to_owned(),
+            },
+            Self::Leading { shards, overrides, .. } => {
+                // Short names have no directory and long ones may have several kinds.
+                let all = overrides.iter().map(|(_, shards)| shards).chain([shards]);
+                let firsts = all.map(|shards| shards.first().copied().unwrap_or(usize::MAX));
+                let same = firsts.min().unwrap_or(0).min(prefix.len());
+                prefix.get(..same).unwrap_or_default().to_owned()
+            }
+        }
+    }
+
     /// The directories to create with the location, parents first.
     #[must_use]
     pub fn directories(&self) -> &[String] {
@@ -277,6 +298,25 @@ mod tests {
         assert!(!leading(&[1, 3]).may_hold("p/123/4", "p1"));
     }
 
+    #[test]
+    fn prefixes_of_keys_become_prefixes_of_paths() {
+        let name = "4f2a".repeat(16);
+        let path = format!("data/4f/{name}");
+        for (prefix, want) in [
+            ("", ""),
+            ("da", "da"),
+            ("data/", "data/"),
+            ("data/4", "data/4"),
+            ("data/4f", "data/4f/4f"),
+            ("data/4f2", "data/4f/4f2"),
+            ("index/4f2", "index/4f2"),
+        ] {
+            assert_eq!(sharded().path_prefix(prefix), want, "{prefix}");
+            assert!(!prefix.starts_with("data") || path.starts_with(want));
+        }
+        assert_eq!(leading(&[2, 3]).path_prefix("p1234"), "p1");
+    }
+
     proptest! {
         #[test]
         fn every_name_with_a_path_maps_back(
@@ -290,6 +330,9 @@ mod tests {
                 while let Some((parent, _)) = directory.rsplit_once('/') {
                     prop_assert!(layout.may_hold(parent, &name));
                     directory = parent;
+                }
+                for end in 0..=name.len() {
+                    prop_assert!(path.starts_with(&layout.path_prefix(&name[..end])));
                 }
             }
         }

@@ -2,7 +2,11 @@
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
-use super::{Store, layout::Layout, local::LocalStore};
+use super::{
+    Failure, Store, StoreError, layout::Layout, limit::Limiter, local::LocalStore,
+    location::Location, remote::Remote, settings::StoreSettings, steady::Line, trace::Observer,
+};
+use crate::entropy::Entropy;
 
 /// A location that gives a store for every layout.
 #[derive(Clone)]
@@ -20,6 +24,29 @@ impl Place {
         Self { with_layout: Arc::new(open), has_layouts: true }
     }
 
+    /// The place at a location. Nothing is asked of a server yet.
+    pub fn open(
+        location: &Location,
+        settings: &StoreSettings,
+        observer: &Observer,
+        entropy: &Entropy,
+    ) -> Result<Self, StoreError> {
+        let means =
+            Means { settings, observer, entropy, limiter: Limiter::new(settings.limits).into() };
+        match location {
+            Location::Local(path) => Ok(Self::local(path.clone())),
+            Location::S3(_)
+            | Location::Rest(_)
+            | Location::Sftp(_)
+            | Location::Azure(_)
+            | Location::Gcs(_)
+            | Location::B2(_)
+            | Location::Swift(_)
+            | Location::Rclone(_)
+            | Location::WebDav(_) => Err(means.not_built(location)),
+        }
+    }
+
     /// A store that needs no layout, or has its own.
     #[must_use]
     pub fn store(store: Store) -> Self {
@@ -34,6 +61,35 @@ impl Place {
     /// Whether layouts make a difference here.
     pub(crate) fn has_layouts(&self) -> bool {
         self.has_layouts
+    }
+}
+
+/// What every adapter is made with.
+#[derive(Debug)]
+pub struct Means<'a> {
+    /// What was asked for.
+    pub settings: &'a StoreSettings,
+    /// Who wants to know.
+    pub observer: &'a Observer,
+    /// Randomness.
+    pub entropy: &'a Entropy,
+    /// What all connections to this location share.
+    pub limiter: Arc<Limiter>,
+}
+
+impl Means<'_> {
+    /// A server where objects lie where layouts say.
+    #[must_use]
+    pub fn place(&self, remote: impl Remote) -> Place {
+        let line = Line::new(remote, self.settings, &self.limiter, self.observer, self.entropy);
+        let open = move |layout| Store::new(line.store(layout));
+        Place { with_layout: Arc::new(open), has_layouts: false }
+    }
+
+    fn not_built(&self, location: &Location) -> StoreError {
+        let why = format!("this build has no support for {}:", location.scheme().word());
+        StoreError::new(Failure::Permanent, "open", location.to_string(), why)
+            .advising("use a build that has it")
     }
 }
 
