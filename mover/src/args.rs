@@ -16,7 +16,7 @@ use crate::command::{
 
 /// Back up to and restore from restic and kopia repositories.
 #[derive(Debug, Parser)]
-#[command(name = "windlass", version, disable_version_flag = true, max_term_width = 100)]
+#[command(name = "windlass", version, max_term_width = 100)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 #[command(after_help = "Exit codes: 0 success, 1 failure, 3 something could not be read, \
     10 no repository, 11 repository locked, 12 wrong password, 130 interrupted.")]
@@ -91,12 +91,6 @@ pub(crate) struct GlobalArgs {
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = ONE_MORE)]
     #[arg(value_parser = verbosity_step)]
     pub(crate) verbose: Vec<String>,
-    /// Directory of the local cache [env: WINDLASS_CACHE_DIR, RESTIC_CACHE_DIR]
-    #[arg(long, global = true, value_name = "DIRECTORY")]
-    pub(crate) cache_dir: Option<PathBuf>,
-    /// Use no local cache
-    #[arg(long, global = true)]
-    pub(crate) no_cache: bool,
     /// How hard to compress [env: WINDLASS_COMPRESSION, RESTIC_COMPRESSION; default: auto]
     #[arg(long, global = true, value_name = "MODE")]
     pub(crate) compression: Option<Compression>,
@@ -106,9 +100,63 @@ pub(crate) struct GlobalArgs {
     /// Do not read back what was encoded before it is stored
     #[arg(long, global = true)]
     pub(crate) no_extra_verify: bool,
-    /// Extended option of a storage backend
+    /// Directory of the local cache [env: WINDLASS_CACHE_DIR, RESTIC_CACHE_DIR; default: restic's]
+    #[arg(long, global = true, value_name = "DIRECTORY")]
+    pub(crate) cache_dir: Option<PathBuf>,
+    /// Use no local cache
+    #[arg(long, global = true)]
+    pub(crate) no_cache: bool,
+    /// Remove caches of repositories that were not used for a long time
+    #[arg(long, global = true)]
+    pub(crate) cleanup_cache: bool,
+    #[command(flatten)]
+    pub(crate) transport: TransportArgs,
+}
+
+/// Options for stores that are reached over a network.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Options for remote repositories")]
+pub(crate) struct TransportArgs {
+    /// Option of one kind of storage, like s3.region=eu-central-1; may be given several times
     #[arg(short, long, global = true, value_name = "KEY=VALUE")]
     pub(crate) option: Vec<String>,
+    /// Send no more than this many KiB a second; 0 for no limit
+    #[arg(
+        long,
+        global = true,
+        value_name = "RATE",
+        default_value = "0",
+        hide_default_value = true
+    )]
+    pub(crate) limit_upload: u32,
+    /// Receive no more than this many KiB a second; 0 for no limit
+    #[arg(
+        long,
+        global = true,
+        value_name = "RATE",
+        default_value = "0",
+        hide_default_value = true
+    )]
+    pub(crate) limit_download: u32,
+    /// File of root certificates to trust instead of the system's, may be given several times
+    /// [env: WINDLASS_CACERT, RESTIC_CACERT]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) cacert: Vec<String>,
+    /// PEM file of a client certificate and its key [env: WINDLASS_TLS_CLIENT_CERT,
+    /// RESTIC_TLS_CLIENT_CERT]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) tls_client_cert: Option<PathBuf>,
+    /// Do not look at the certificates of servers: anyone in between can read and change what is
+    /// sent
+    #[arg(long, global = true)]
+    pub(crate) insecure_tls: bool,
+    /// What to call this program in HTTP requests [env: WINDLASS_HTTP_USER_AGENT,
+    /// RESTIC_HTTP_USER_AGENT]
+    #[arg(long, global = true, value_name = "TEXT")]
+    pub(crate) http_user_agent: Option<String>,
+    /// After how long without progress a request is sent again [default: 5m]
+    #[arg(long, global = true, value_name = "DURATION")]
+    pub(crate) stuck_request_timeout: Option<String>,
 }
 
 /// How hard to compress.

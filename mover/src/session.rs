@@ -14,18 +14,19 @@ use windlass_engine::{
         Access, AnnounceError, Announcement, Presence,
         restic::{InitOptions, keys::OpenError},
     },
-    repository::{Environment, Repository},
+    repository::{Environment, Place, Repository},
     store,
 };
 
 use crate::{
     failure::Failure,
+    location::Location,
     output::Output,
-    settings::{Chosen, Settings, password::Purpose},
+    settings::{Chosen, Settings, password::Purpose, source::SourceArgs},
 };
 
 /// What a command works with.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Session {
     pub(crate) settings: Arc<Settings>,
     pub(crate) output: Arc<Output>,
@@ -81,7 +82,8 @@ impl Session {
                 (password, Some(default.key_file()))
             }
         };
-        let id = Repository::init(&location.place(), &password, options, &self.environment).await?;
+        let place = self.place(&location)?;
+        let id = Repository::init(&place, &password, options, &self.environment).await?;
         Ok(Created { id, location: location.to_string(), key_file })
     }
 
@@ -102,18 +104,31 @@ impl Session {
             }
         };
         let options = self.settings.open_options()?;
-        let place = location.place();
+        let place = self.place(&location)?;
         let repository = tokio::select! {
             opened = Repository::open(&place, &password, &options, self.environment.clone()) => {
                 opened?
             }
             () = self.cancel.cancelled() => return Err(Failure::Interrupted),
         };
-        if !self.settings.global.option.is_empty() {
-            self.output.warn("options of storage backends (-o) have no effect on a directory");
-        }
         self.output.opened(repository.identity(), self.settings.compression);
         Ok(repository)
+    }
+
+    /// Where it is, for the engine.
+    pub(crate) fn place(&self, location: &Location) -> Result<Place, Failure> {
+        let transport = &self.settings.transport;
+        transport.check_local()?;
+        if transport.is_limited() {
+            self.output.warn("--limit-upload and --limit-download have no effect on a directory");
+        }
+        Ok(location.place())
+    }
+
+    /// The same for the repository to take something from.
+    pub(crate) fn source(&self, args: &SourceArgs) -> Result<Self, Failure> {
+        let settings = Arc::new(self.settings.source(args)?);
+        Ok(Self { settings, ..self.clone() })
     }
 
     async fn password(&self, purpose: Purpose) -> Result<Password, Failure> {

@@ -7,9 +7,17 @@
 //! Not here: opening anything (`session`).
 
 pub(crate) mod environment;
+mod features;
 pub(crate) mod password;
+pub(crate) mod source;
+pub(crate) mod transport;
 
-use std::{fs::File, io::Read, path::Path, time::Duration};
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::ValueEnum;
 use windlass_engine::{
@@ -24,9 +32,12 @@ use crate::{
     units,
 };
 use environment::Variables;
+use transport::Transport;
 
 /// Bytes that a file with a location, a password or patterns may have.
 const MOST_FILE_BYTES: u64 = 64 << 20;
+/// How large packs are where nothing was said.
+const PACK_MIB: u64 = 16;
 
 /// What was decided before a command runs.
 #[derive(Debug)]
@@ -36,6 +47,9 @@ pub(crate) struct Settings {
     pub(crate) compression: Compression,
     pub(crate) pack_bytes: u64,
     pub(crate) lock_patience: Duration,
+    pub(crate) transport: Transport,
+    /// Whether it is about the repository to take something from, not the one to work on.
+    is_source: bool,
 }
 
 /// The repository that a command works on.
@@ -64,7 +78,7 @@ impl Settings {
             None => match variables.text("COMPRESSION")? {
                 Some((name, mode)) => Compression::from_str(&mode, false).map_err(|_unknown| {
                     Failure::input(
-                        format!("{name} is {mode:?}"),
+                        format!("invalid value for {name}: {mode:?}"),
                         "use one of auto, off, fastest, better and max",
                     )
                 })?,
@@ -73,8 +87,10 @@ impl Settings {
         };
         let pack_mib = match global.pack_size {
             Some(mib) => mib,
-            None => variables.number("PACK_SIZE")?.unwrap_or(16),
+            None => variables.number("PACK_SIZE")?.unwrap_or(0),
         };
+        // As restic has it, zero is the usual size.
+        let pack_mib = if pack_mib == 0 { PACK_MIB } else { pack_mib };
         if !(4..=128).contains(&pack_mib) {
             return Err(Failure::input(
                 format!("packs of {pack_mib} MiB are not possible"),
@@ -89,7 +105,11 @@ impl Settings {
                 "give one of them",
             ));
         }
-        Ok(Self { global, variables, compression, pack_bytes: pack_mib << 20, lock_patience })
+        features::check(&variables)?;
+        let transport = Transport::new(&global.transport, &variables)?;
+        let pack_bytes = pack_mib << 20;
+        let is_source = false;
+        Ok(Self { global, variables, compression, pack_bytes, lock_patience, transport, is_source })
     }
 
     /// The repository to work on.
@@ -108,7 +128,30 @@ impl Settings {
                 return location_in(&file);
             }
         }
+        if self.is_source {
+            return Err(Failure::input(
+                "no repository to take it from was named",
+                "name it with --from-repo, --from-repository-file or RESTIC_FROM_REPOSITORY",
+            ));
+        }
         Ok(Chosen::Default(DefaultRepository::of(&self.variables)?))
+    }
+
+    /// Where caches of repositories are, which restic shares; `None` if none is to be used.
+    pub(crate) fn cache_directory(&self) -> Result<Option<PathBuf>, Failure> {
+        let global = &self.global;
+        if global.no_cache {
+            return Ok(None);
+        }
+        if let Some(directory) = &global.cache_dir {
+            return Ok(Some(directory.clone()));
+        }
+        if let Some((_name, directory)) = self.variables.text("CACHE_DIR")? {
+            return Ok(Some(directory.into()));
+        }
+        let of = |name: &str| self.variables.get(name).map(PathBuf::from);
+        let users = of("XDG_CACHE_HOME").or_else(|| of("HOME").map(|home| home.join(".cache")));
+        Ok(users.map(|users| users.join("restic")))
     }
 
     /// How to open it.

@@ -1,11 +1,20 @@
 //! `init`: create a repository.
 
 use clap::ValueEnum;
-use windlass_engine::{format::restic::config::Version, protocol::restic::InitOptions};
+use windlass_engine::{
+    fault::Fault,
+    format::{
+        cut::fastcdc::{self, FastCdcParams},
+        restic::config::{Chunker, Config, Version},
+    },
+    protocol::{object::ObjectKind, restic::InitOptions},
+};
 
+use super::reading;
 use crate::{
     failure::{Failure, Outcome},
     session::{self, Session},
+    settings::source::SourceArgs,
 };
 
 /// Create a repository
@@ -20,10 +29,12 @@ pub(crate) struct Args {
     /// How files are cut. fastcdc is faster; restic reads such a repository, but what restic adds
     /// to it shares no chunks of files with what windlass added
     #[arg(long, value_name = "CHUNKER", default_value = "rabin")]
-    chunker: Chunker,
-    /// Share chunks with another repository (not supported yet)
-    #[arg(long)]
+    chunker: ChunkerArg,
+    /// Cut files as another repository does, so that copies from there share its chunks
+    #[arg(long, conflicts_with = "chunker")]
     copy_chunker_params: bool,
+    #[command(flatten)]
+    source: SourceArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -33,7 +44,7 @@ enum Format {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Chunker {
+enum ChunkerArg {
     Rabin,
     Fastcdc,
 }
@@ -50,14 +61,47 @@ pub(crate) fn defaults() -> InitOptions {
 }
 
 pub(crate) async fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
-    let options = args.options()?;
+    let mut options = args.options()?;
     let chosen = session.settings.chosen()?;
+    if args.copy_chunker_params {
+        copy_chunker(&session.source(&args.source)?, &mut options).await?;
+    }
     let created = session.create(&chosen, &options).await?;
     session.output.created(&created);
     if created.key_file.is_none() {
         session.output.password_advice();
     }
     Ok(Outcome::Done)
+}
+
+/// Takes over how the repository of `source` cuts files.
+async fn copy_chunker(source: &Session, options: &mut InitOptions) -> Result<(), Failure> {
+    let repository = source.open().await?;
+    let object = repository.protocol().object(ObjectKind::Config, "").await;
+    let damaged = |damage| Fault::damaged("config", damage);
+    let config = Config::decode(&object.map_err(reading::no_object)?.bytes).map_err(damaged)?;
+    let cuts_like_rustic = config.rustic_chunker().map_err(damaged)?.is_some();
+    let ours = config.chunker().map_err(damaged)?;
+    if cuts_like_rustic || ours.as_ref().is_some_and(|chunker| *chunker != fast_cdc()) {
+        return Err(Failure::input(
+            "the other repository cuts files in a way that cannot be copied",
+            "leave --copy-chunker-params out: copies will not share chunks",
+        ));
+    }
+    options.polynomial = Some(config.polynomial);
+    options.fast_cdc = ours.is_some();
+    Ok(())
+}
+
+/// What is recorded of the FastCDC chunker.
+fn fast_cdc() -> Chunker {
+    let params = FastCdcParams::default();
+    Chunker {
+        name: fastcdc::NAME.into(),
+        min: params.min() as u64,
+        avg: params.average() as u64,
+        max: params.max() as u64,
+    }
 }
 
 impl Args {
@@ -68,10 +112,10 @@ impl Args {
                 "create it with `kopia repository create`",
             ));
         }
-        if self.copy_chunker_params {
+        if self.source.is_given() && !self.copy_chunker_params {
             return Err(Failure::input(
-                "--copy-chunker-params is not supported by this build yet",
-                "create the repository with `restic init --copy-chunker-params`",
+                "another repository is needed for --copy-chunker-params only",
+                "add it, or leave --from-repo out",
             ));
         }
         let version = match self.repository_version.as_str() {
@@ -84,6 +128,6 @@ impl Args {
                 ));
             }
         };
-        Ok(InitOptions { version, fast_cdc: self.chunker == Chunker::Fastcdc, ..defaults() })
+        Ok(InitOptions { version, fast_cdc: self.chunker == ChunkerArg::Fastcdc, ..defaults() })
     }
 }

@@ -29,9 +29,12 @@ pub(crate) struct Args {
     /// Group by host, paths and/or tags, separated by commas
     #[arg(short, long, value_name = "GROUP", default_value = "", hide_default_value = true)]
     group_by: String,
-    /// Only the last N snapshots of each host and paths, or of each group
-    #[arg(long, value_name = "N")]
-    latest: Option<usize>,
+    /// Only the last N snapshots of each host and paths, or of each group; 0 for all
+    #[arg(long, value_name = "N", default_value = "0", hide_default_value = true)]
+    latest: usize,
+    /// The same as --latest 1, under its old name
+    #[arg(long, hide = true)]
+    last: bool,
 }
 
 #[derive(Serialize)]
@@ -43,16 +46,14 @@ struct GroupJson<'a> {
 pub(crate) async fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
     let filter = args.filter.filter(&session.settings)?;
     let group_by = GroupBy::parse(&args.group_by)?;
-    if args.latest == Some(0) {
-        return Err(Failure::input("--latest 0 would show nothing", "give a number from 1 on"));
-    }
+    let latest = if args.last { 1 } else { args.latest };
     let repository = session.open().await?;
     let all = snapshot::list(&repository, &session.output).await?;
     let chosen = choose(all, &args.snapshots, &filter)?;
     let groups = group_by.groups(chosen);
     let groups: Vec<(GroupKey, Vec<Snapshot>)> = groups
         .into_iter()
-        .map(|(key, list)| (key, newest(list, args.latest, group_by.is_none())))
+        .map(|(key, list)| (key, newest(list, latest, group_by.is_none())))
         .collect();
     if session.output.is_json() {
         print_json(&session.output, &groups, group_by);
@@ -82,9 +83,11 @@ pub(super) fn choose(
     Ok(chosen)
 }
 
-/// The last `count` of the list, or of each host and paths in it; oldest first.
-fn newest(list: Vec<Snapshot>, count: Option<usize>, each_source: bool) -> Vec<Snapshot> {
-    let Some(count) = count else { return list };
+/// The last `count` of the list, or of each host and paths in it; all for zero; oldest first.
+fn newest(list: Vec<Snapshot>, count: usize, each_source: bool) -> Vec<Snapshot> {
+    if count == 0 {
+        return list;
+    }
     let by = GroupBy { host: each_source, paths: each_source, tags: false };
     let groups = by.groups(list).into_values();
     let mut kept: Vec<Snapshot> =

@@ -62,7 +62,8 @@ impl Variables {
     pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, Failure> {
         let Some((name, text)) = self.text(name)? else { return Ok(None) };
         let number = text.parse().map_err(|_not_a_number| {
-            Failure::input(format!("{name} is {text:?}"), "set it to a number, or unset it")
+            let advice = "set it to a whole number, or unset it";
+            Failure::input(format!("invalid value for {name}: {text:?}"), advice)
         })?;
         Ok(Some(number))
     }
@@ -70,19 +71,48 @@ impl Variables {
     /// Whether the strongest variable of this name says yes.
     pub(crate) fn flag(&self, name: &str) -> Result<bool, Failure> {
         let Some((name, text)) = self.text(name)? else { return Ok(false) };
-        match text.as_str() {
-            "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-            "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-            _ => Err(Failure::input(
-                format!("{name} is {text:?}"),
-                "set it to true or false, or unset it",
-            )),
+        parse_bool(&text).ok_or_else(|| {
+            let advice = "set it to true or false, or unset it";
+            Failure::input(format!("invalid value for {name}: {text:?}"), advice)
+        })
+    }
+
+    /// What is said of the repository to take something from, in the place of what is said of the
+    /// one to work on: `…FROM_REPOSITORY` as `…REPOSITORY`.
+    pub(crate) fn of_source(&self) -> Self {
+        const ABOUT_A_REPOSITORY: [&str; 6] = [
+            "REPOSITORY",
+            "REPOSITORY_FILE",
+            "PASSWORD",
+            "PASSWORD_FILE",
+            "PASSWORD_COMMAND",
+            "KEY_HINT",
+        ];
+        let mut variables = self.0.clone();
+        for prefix in ["WINDLASS_", "RESTIC_", "KOPIA_"] {
+            for name in ABOUT_A_REPOSITORY {
+                let plain = OsString::from(format!("{prefix}{name}"));
+                match self.get(format!("{prefix}FROM_{name}")) {
+                    Some(value) => variables.insert(plain, value.to_owned()),
+                    None => variables.remove(&plain),
+                };
+            }
         }
+        Self(variables)
     }
 
     #[cfg(test)]
     pub(crate) fn fixed(variables: &[(&str, &str)]) -> Self {
         Self(variables.iter().map(|(name, value)| (name.into(), value.into())).collect())
+    }
+}
+
+/// Yes and no as Go reads them.
+pub(super) fn parse_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
     }
 }
 

@@ -53,6 +53,9 @@ impl Settings {
         }
         match self.stated_password()? {
             Some(text) => accepted(text),
+            None if self.is_source => {
+                accepted(ask("enter password for source repository: ", purpose)?)
+            }
             None => accepted(ask("enter password for repository: ", purpose)?),
         }
     }

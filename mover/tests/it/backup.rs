@@ -192,7 +192,7 @@ fn what_cannot_be_meant_is_refused_before_anything_is_opened() {
         (vec!["backup", "src", "--group-by=moon"], "cannot group by"),
         (vec!["backup", "src", "--change-detection=guess"], "no way to detect changes"),
         (vec!["backup", "src", "--change-detection=clone-aware:0"], "no way to detect changes"),
-        (vec!["backup", "src", "--read-concurrency=0"], "cannot be read at the same time"),
+        (vec!["backup", "src", "--read-concurrency=2000"], "cannot be read at the same time"),
         (vec!["backup", "src", "--no-lock"], "--no-lock is for reading"),
         (vec!["backup", "src", "--pack-size=1"], "packs of 1 MiB"),
         (vec!["backup", "src", "--retry-lock=soon"], "cannot read the duration"),

@@ -50,7 +50,6 @@ fn places_and_formats_of_other_builds_are_named() {
     place.run(&["-r", "foo:bar", "init"]).refused(1, &["invalid backend", "`local:`"]);
     place.run(&["init", "--format=kopia"]).refused(1, &["kopia repositories is not supported"]);
     place.run(&["init", "--repository-version=3"]).refused(1, &["no repository version"]);
-    place.run(&["init", "--copy-chunker-params"]).refused(1, &["--copy-chunker-params is not"]);
     let both = ["-r", "repo", "--repository-file=list", "snapshots"];
     place.run(&both).refused(1, &["mutually exclusive"]);
     assert!(!place.path("repo").exists());

@@ -7,6 +7,7 @@ mod generate;
 mod interrupt;
 mod key;
 mod look;
+mod options;
 mod password;
 mod place;
 mod restic;

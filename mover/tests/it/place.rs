@@ -3,6 +3,8 @@
 use std::{
     ffi::OsStr,
     fs,
+    io::Write,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
@@ -12,6 +14,9 @@ use tempfile::TempDir;
 
 /// The password of every repository here.
 pub(crate) const PASSWORD: &str = "correct horse";
+
+/// A user without privileges.
+pub(crate) const NOBODY: u32 = 65_534;
 
 /// Where a test works.
 pub(crate) struct Place {
@@ -71,6 +76,38 @@ impl Place {
         Said::of(&mut self.command(args))
     }
 
+    /// Runs it as a user without privileges, who may read the repository and write into the
+    /// directory of the place; as ourselves where we have none.
+    pub(crate) fn run_as_nobody<A: AsRef<OsStr>>(&self, args: &[A]) -> Said {
+        let ours = self.command(args);
+        // The program may lie where only we may go.
+        let program = self.path("windlass");
+        if !program.exists() {
+            fs::copy(env!("CARGO_BIN_EXE_windlass"), &program).expect("copied");
+        }
+        let mut command = Command::new(program);
+        command.args(args).current_dir(self.dir.path()).stdin(Stdio::null()).env_clear();
+        command.envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Said::of(self.as_nobody(&mut command))
+    }
+
+    /// The same for any program.
+    pub(crate) fn as_nobody<'c>(&self, command: &'c mut Command) -> &'c mut Command {
+        if rustix::process::geteuid().is_root() {
+            let open = |path: &Path, mode| {
+                fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
+            };
+            open(self.dir.path(), 0o777);
+            let repository = self.path("repo");
+            for path in directories(&repository) {
+                open(&path, 0o777);
+            }
+            files(&repository).iter().for_each(|path| open(path, 0o444));
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        command
+    }
+
     /// Runs what has to work.
     pub(crate) fn done<A: AsRef<OsStr>>(&self, args: &[A]) -> Said {
         let said = self.run(args);
@@ -128,6 +165,14 @@ impl From<Output> for Said {
     }
 }
 
+/// A directory and all those below it.
+fn directories(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).expect("a directory");
+    let below = entries.map(|entry| entry.expect("an entry").path()).filter(|path| path.is_dir());
+    let below: Vec<PathBuf> = below.flat_map(|path| directories(&path)).collect();
+    [vec![directory.to_owned()], below].concat()
+}
+
 /// All files below a directory.
 pub(crate) fn files(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -137,4 +182,18 @@ pub(crate) fn files(directory: &Path) -> Vec<PathBuf> {
     }
     found.sort();
     found
+}
+
+/// All files below a directory with their contents.
+pub(crate) fn bytes_of(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let read = |path: PathBuf| {
+        let bytes = fs::read(&path).expect("a file is read");
+        (path, bytes)
+    };
+    files(directory).into_iter().map(read).collect()
+}
+
+/// Says what a test could not look at here.
+pub(crate) fn skipped(why: &str) {
+    writeln!(std::io::stderr(), "skipped: {why}").expect("said");
 }

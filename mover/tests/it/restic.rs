@@ -1,41 +1,15 @@
 //! Beside the real restic: its options exist here, and each reads what the other wrote.
 
-use std::{collections::BTreeSet, fs, io::Write, process::Command};
+use std::{collections::BTreeSet, fs, process::Command};
 
-use crate::place::{PASSWORD, Place, Said};
-
-/// Options for other storage than directories, for what Windlass does its own way, or not yet.
-const WITHOUT: [&str; 22] = [
-    "cacert",
-    "cleanup-cache",
-    "exclude-cloud-files",
-    "from-insecure-no-password",
-    "from-key-hint",
-    "from-password-command",
-    "from-password-file",
-    "from-repo",
-    "from-repository-file",
-    "http-user-agent",
-    "insecure-tls",
-    "limit-download",
-    "limit-upload",
-    "stuck-request-timeout",
-    "tls-client-cert",
-    "use-fs-snapshot",
-    "bash-completion",
-    "fish-completion",
-    "man",
-    "powershell-completion",
-    "zsh-completion",
-    "version",
-];
+use crate::place::{PASSWORD, Place, Said, skipped};
 
 /// Whether it can be had; under CI it has to.
 pub(crate) fn there_is_restic() -> bool {
     let found = Command::new("restic").arg("version").output().is_ok();
     assert!(found || std::env::var_os("CI").is_none(), "restic is not on the PATH");
     if !found {
-        writeln!(std::io::stderr(), "skipped: restic is not on the PATH").expect("said");
+        skipped("restic is not on the PATH");
     }
     found
 }
@@ -52,8 +26,7 @@ pub(crate) fn there_is_restic_as_documented() -> bool {
     let minor = version.strip_prefix("restic 0.").and_then(|rest| rest.split('.').next());
     let new_enough = minor.is_none_or(|minor| minor.parse().is_ok_and(|minor: u32| minor >= 19));
     if !new_enough {
-        writeln!(std::io::stderr(), "skipped: {} prints and takes less", version.trim())
-            .expect("said");
+        skipped(&format!("{} prints and takes less", version.trim()));
     }
     new_enough
 }
@@ -90,6 +63,7 @@ fn every_option_of_restic_is_known() {
         "dump",
         "diff",
         "stats",
+        "version",
     ];
     for command in commands {
         let words: Vec<&str> = command.split(' ').chain(["--help"]).collect();
@@ -97,9 +71,13 @@ fn every_option_of_restic_is_known() {
         let theirs = options(&String::from_utf8_lossy(&theirs.stdout));
         assert!(theirs.contains("repo") && theirs.contains("password-file"), "{theirs:?}");
         let ours = options(&Said::of(place.bare().args(&words)).out);
-        let missing: Vec<&String> =
-            theirs.difference(&ours).filter(|name| !WITHOUT.contains(&name.as_str())).collect();
+        let missing: Vec<&String> = theirs.difference(&ours).collect();
         assert!(missing.is_empty(), "{command} lacks {missing:?}");
+        // What is taken is documented, too.
+        let page = include_str!("../../../docs/guide/restic.md");
+        let untold: Vec<&String> =
+            theirs.iter().filter(|name| !page.contains(&format!("`--{name}`"))).collect();
+        assert!(untold.is_empty(), "the guide says nothing of {untold:?} of {command}");
     }
 }
 

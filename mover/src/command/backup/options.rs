@@ -5,7 +5,7 @@ use std::{
     io::Read,
     num::NonZeroU32,
     os::unix::ffi::{OsStrExt, OsStringExt},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use windlass_engine::{
@@ -70,7 +70,7 @@ pub(crate) struct Args {
     #[arg(long = "tag", value_name = "TAG[,TAG,...]")]
     tags: Vec<String>,
     /// Host of the snapshot [env: WINDLASS_HOST, RESTIC_HOST]
-    #[arg(short = 'H', long, value_name = "HOSTNAME")]
+    #[arg(short = 'H', long, value_name = "HOSTNAME", alias = "hostname")]
     host: Option<String>,
     /// Time of the snapshot, like '2012-11-01 22:08:41' [default: now]
     #[arg(long, value_name = "TIME")]
@@ -212,7 +212,7 @@ impl Args {
             exclude_caches: self.exclude_caches,
             exclude_if_present: bytes(&self.exclude_if_present),
             exclude_larger_than: largest,
-            exclude_trees: own_trees(settings)?,
+            exclude_trees: own_trees(settings, &base, &targets)?,
             targets: targets.iter().map(absolute).collect(),
         })?;
         let hostname = match &self.host {
@@ -335,26 +335,39 @@ impl Args {
         };
         match readers {
             None => Ok(0),
-            Some(readers @ 1..=MOST_READERS) => Ok(usize::try_from(readers).unwrap_or(1)),
+            // As many as CPUs: zero is what restic calls its own default.
+            Some(readers @ 0..=MOST_READERS) => Ok(usize::try_from(readers).unwrap_or(0)),
             Some(readers) => Err(Failure::input(
                 format!("{readers} files cannot be read at the same time"),
-                format!("choose a number from 1 to {MOST_READERS}"),
+                format!("choose a number up to {MOST_READERS}"),
             )),
         }
     }
 }
 
-/// The default repository is below the user's own files: without this it would be backed up into
-/// itself.
-fn own_trees(settings: &Settings) -> Result<Vec<Vec<u8>>, Failure> {
-    Ok(match settings.chosen()? {
-        Chosen::Default(default) => {
-            default.location().path().map(|path| path.as_os_str().as_bytes().to_vec())
-        }
+/// What a backup leaves out because it is made of backups: caches, which restic leaves out as well,
+/// and the default repository, which is below the user's own files and would be backed up into
+/// itself. Only what the targets could reach: every other tree would be compared with each path.
+fn own_trees(
+    settings: &Settings,
+    base: &Path,
+    targets: &[PathBuf],
+) -> Result<Vec<Vec<u8>>, Failure> {
+    let repository = match settings.chosen()? {
+        Chosen::Default(default) => default.location().path().map(Path::to_owned),
         Chosen::Given(_) => None,
-    }
-    .into_iter()
-    .collect())
+    };
+    let trees = repository.into_iter().chain(settings.cache_directory()?);
+    let is_reached = |tree: &PathBuf| {
+        targets.iter().map(|target| base.join(target)).any(|target| {
+            let is_unclear = [&target, tree]
+                .iter()
+                .any(|path| path.components().any(|component| component == Component::ParentDir));
+            is_unclear || tree.starts_with(&target) || target.starts_with(tree)
+        })
+    };
+    let trees = trees.map(|tree| base.join(tree)).filter(is_reached);
+    Ok(trees.map(|tree| tree.into_os_string().into_vec()).collect())
 }
 
 fn bytes(texts: &[OsString]) -> Vec<Vec<u8>> {
