@@ -24,6 +24,11 @@ pub trait Monitor: Send + Sync {
         false
     }
 
+    /// Whether [`Event::Reading`] and [`Event::Read`] are wanted.
+    fn wants_current(&self) -> bool {
+        false
+    }
+
     /// The running figures of the operation.
     fn counters(&self) -> &Counters;
 }
@@ -48,9 +53,19 @@ pub enum Event<'a> {
     Parent(Option<&'a RootId>),
     /// A part of the operation began.
     Phase(Phase),
+    /// A backup begins to read the content of a file.
+    Reading {
+        /// Where it is in the backup.
+        path: &'a [u8],
+    },
+    /// It was read, or cannot be. What was read may still be on its way into the repository.
+    Read {
+        /// Where it is in the backup.
+        path: &'a [u8],
+    },
     /// One item is done.
     Item {
-        /// Where it is in the backup or the target.
+        /// Where it is in the backup or the target; in the source where it is left out.
         path: &'a [u8],
         /// What was done with it.
         action: Action,

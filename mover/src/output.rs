@@ -10,6 +10,7 @@
 pub(crate) mod backup;
 pub(crate) mod node;
 mod notices;
+pub(crate) mod problem;
 pub(crate) mod progress;
 pub(crate) mod quote;
 pub(crate) mod restore;
@@ -262,6 +263,11 @@ impl Screen {
             self.write(b"\r\x1b[K");
         }
     }
+}
+
+/// Whether a field is left out of messages, as Go leaves out what is zero, false or empty.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 fn json_line<T: Serialize + ?Sized>(message: &T) -> String {

@@ -320,6 +320,35 @@ impl Run {
         }
     }
 
+    /// Tells of something that a rule leaves out, where someone listens.
+    pub(super) fn left_out(&self, source_path: &[u8]) {
+        if self.monitor.wants_items() {
+            self.monitor.event(Event::Item {
+                path: source_path,
+                action: Action::Skipped,
+                kind: ItemKind::Other,
+                size_bytes: 0,
+                added_bytes: 0,
+                added_stored_bytes: 0,
+            });
+        }
+    }
+
+    /// Tells that a file begins to be read, where someone listens; its path goes to
+    /// [`Self::read`].
+    pub(super) fn reading(&self, path: impl FnOnce() -> Vec<u8>) -> Option<Vec<u8>> {
+        let path = self.monitor.wants_current().then(path)?;
+        self.monitor.event(Event::Reading { path: &path });
+        Some(path)
+    }
+
+    /// Tells that it was read, or cannot be.
+    pub(super) fn read(&self, path: Option<Vec<u8>>) {
+        if let Some(path) = path {
+            self.monitor.event(Event::Read { path: &path });
+        }
+    }
+
     /// Tells of something that cannot be backed up; the run goes on.
     pub(super) fn problem(&self, path: &[u8], error: &(dyn std::error::Error + 'static)) {
         self.monitor.counters().problems.add(1);

@@ -60,7 +60,10 @@ impl Walk {
         let kind = Kind::File { size_bytes: 0, content: Content::EMPTY };
         let file = FileWork::new(dir, 0, made_up(name, kind, now), None);
         let mut gather = Gather::default();
-        let size = gather.read_stream(&self.run, &mut *stream.bytes, &file).map_err(fail)?;
+        let current = self.run.reading(|| stream.path.as_os_str().as_bytes().to_vec());
+        let size = gather.read_stream(&self.run, &mut *stream.bytes, &file);
+        self.run.read(current);
+        let size = size.map_err(fail)?;
         if size == 0 {
             return Err(fail(std::io::Error::other("no data was read")));
         }

@@ -207,6 +207,9 @@ impl Walk {
                 }
             };
             let is_skipped = child.is_found && self.is_ruled_out(child, &stat);
+            if is_skipped {
+                self.run.left_out(child.path.as_os_str().as_bytes());
+            }
             if is_skipped || matches!(stat.kind, FileKind::Socket | FileKind::Other) {
                 continue;
             }
@@ -335,6 +338,7 @@ impl Walk {
             let filter = &self.rules.filter;
             let marked_out = marked.excludes(name.bytes) && !filter.is_target(&path);
             if marked_out || filter.path_excluded(&path) {
+                self.run.left_out(&path);
                 continue;
             }
             let old_entry = old.take(name.bytes);
@@ -429,6 +433,7 @@ impl Walk {
             FileKind::File => {
                 let filter = &self.rules.filter;
                 if filter.file_too_large(stat.size) && !filter.is_target(path) {
+                    self.run.left_out(path);
                     return;
                 }
                 self.run.monitor.counters().bytes_found.add(stat.size);
@@ -614,7 +619,9 @@ impl Walk {
         }
         self.run.figures.count_reason(file.reason);
         let file_work = FileWork::new(work, file.slot, entry, file.old);
+        let current = self.run.reading(|| child_path(work, &file.name));
         let read = gather.read_file(&self.run, &mut opened, &stat, &file_work);
+        self.run.read(current);
         let done = match read {
             Ok(size_bytes) => file_work.read_done(size_bytes),
             Err(error) => {

@@ -242,7 +242,11 @@ impl<'a> Walker<'a> {
     fn skip(&self, entry: &Entry, spot: &Spot<'_>) {
         add(&self.task.done.skipped, 1);
         let path = || spot.folder.path_of(&entry.name);
-        self.task.item(path, Action::Skipped, ItemKind::from(&entry.kind), 0, 0);
+        let size_bytes = match entry.kind {
+            Kind::File { size_bytes, .. } => size_bytes,
+            _ => 0,
+        };
+        self.task.item(path, Action::Skipped, ItemKind::from(&entry.kind), size_bytes, 0);
     }
 
     fn may_overwrite(&self, entry: &Entry, spot: &Spot<'_>) -> bool {

@@ -21,9 +21,10 @@ use crate::{
     units,
 };
 
-/// Show what changed between two snapshots: + added, - removed, M content, T type, U metadata,
-/// ? content although all metadata is the same
+/// Show what changed between two snapshots
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Signs: + added, - removed, M content, T type, U metadata, ? content \
+    although all metadata is the same.")]
 pub(crate) struct Args {
     /// The start of the first snapshot's id; with :PATH for a directory of it
     #[arg(value_name = "SNAPSHOT[:PATH]")]

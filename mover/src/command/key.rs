@@ -86,23 +86,38 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Outcome, Failur
             let added = add(&repository, &new, &password, session).await;
             presence.release().await?;
             let (id, _reopened) = added?;
-            session.output.line(&format!("saved new key with ID {id}"));
+            told(session, "key_added", &id, &format!("saved new key with ID {id}"));
         }
         Args::Passwd(new) => {
             let password = new.password(session).await?;
             let presence = session.announce(&repository, Access::Exclusive).await?;
             let changed = change(&repository, &new, &password, session).await;
             presence.release().await?;
-            session.output.line(&format!("saved new key with ID {}", changed?));
+            let id = changed?;
+            told(session, "key_added", &id, &format!("saved new key with ID {id}"));
         }
         Args::Remove { key } => {
             let presence = session.announce(&repository, Access::Exclusive).await?;
             let removed = remove(&repository, &key).await;
             presence.release().await?;
-            session.output.line(&format!("removed key {}", removed?));
+            let id = removed?;
+            told(session, "key_removed", &id, &format!("removed key {id}"));
         }
     }
     Ok(Outcome::Done)
+}
+
+/// Says what happened to a key.
+fn told(session: &Session, message_type: &str, id: &str, line: &str) {
+    #[derive(Serialize)]
+    struct Changed<'a> {
+        message_type: &'a str,
+        id: &'a str,
+    }
+    match session.output.is_json() {
+        true => session.output.json(&Changed { message_type, id }),
+        false => session.output.line(line),
+    }
 }
 
 impl New {

@@ -20,19 +20,26 @@ pub(super) async fn blocking<T: Send + 'static>(
 
 /// Something that cannot be read, while the rest goes on.
 pub(super) fn problem(output: &Output, during: &str, path: &[u8], error: &dyn std::error::Error) {
-    output::backup::problem(output, during, path, &error.to_string());
+    output::problem::tell(output, during, path, &error.to_string());
 }
 
 /// How a command ends that has reported problems.
 pub(super) fn whole(problems: u64) -> Result<Outcome, Failure> {
     match problems {
         0 => Ok(Outcome::Done),
-        1 => Err(Failure::input("There was 1 error", "all but what it names was read")),
-        many => Err(Failure::input(
-            format!("There were {many} errors"),
-            "all but what they name was read",
-        )),
+        some => Err(errors(some, "all but what is named above was read")),
     }
+}
+
+/// What was reported, in one number.
+pub(super) fn errors(problems: u64, advice: &str) -> Failure {
+    Failure::input(
+        match problems {
+            1 => "There was 1 error".to_owned(),
+            many => format!("There were {many} errors"),
+        },
+        advice,
+    )
 }
 
 /// A path that leads nowhere.

@@ -10,7 +10,7 @@ use windlass_engine::{
     restore::{self, Options, Outcome as Ending, Overwrite, Ownership, Report},
 };
 
-use super::backup::patterns;
+use super::{backup::patterns, reading};
 use crate::{
     failure::{Failure, Outcome},
     output::{
@@ -117,9 +117,9 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Outcome, Failur
     let report = session.reading(&repository, work).await?;
     match report.outcome() {
         Ending::Success => Ok(Outcome::Done),
-        Ending::Partial => Err(Failure::input(
-            format!("There were {} errors", report.problem_count),
-            "what they name is missing or not as it was, everything else is restored",
+        Ending::Partial => Err(reading::errors(
+            report.problem_count,
+            "what is named above is missing or not as it was, everything else is restored",
         )),
     }
 }

@@ -15,7 +15,7 @@ use windlass_engine::{
 use super::{reading, snapshots};
 use crate::{
     failure::{Failure, Outcome},
-    output::Output,
+    output::{Output, is_default},
     session::Session,
     snapshot::{
         self,
@@ -60,17 +60,17 @@ impl From<ModeArg> for Mode {
 #[derive(Serialize)]
 struct StatsJson {
     total_size: u64,
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     total_uncompressed_size: u64,
-    #[serde(skip_serializing_if = "is_nothing")]
+    #[serde(skip_serializing_if = "is_default")]
     compression_ratio: f64,
-    #[serde(skip_serializing_if = "is_nothing")]
+    #[serde(skip_serializing_if = "is_default")]
     compression_progress: f64,
-    #[serde(skip_serializing_if = "is_nothing")]
+    #[serde(skip_serializing_if = "is_default")]
     compression_space_saving: f64,
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     total_file_count: u64,
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     total_blob_count: u64,
     snapshots_count: u64,
 }
@@ -162,12 +162,4 @@ fn print(mode: ModeArg, stats: &StatsJson, output: &Output) {
     if stats.compression_space_saving > 0.0 {
         line("Compression Space Saving", format!("{:.2}%", stats.compression_space_saving));
     }
-}
-
-fn is_zero(number: &u64) -> bool {
-    *number == 0
-}
-
-fn is_nothing(number: &f64) -> bool {
-    *number == 0.0
 }

@@ -1,6 +1,10 @@
 //! What a backup prints.
 
-use std::{sync::Arc, sync::Mutex, sync::PoisonError, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 use serde::Serialize;
 use windlass_engine::{
@@ -9,7 +13,7 @@ use windlass_engine::{
 };
 
 use super::{
-    Output,
+    Output, is_default, problem,
     progress::{self, Draw},
     quote::quoted,
 };
@@ -21,26 +25,36 @@ pub(crate) struct BackupMonitor {
     output: Arc<Output>,
     counters: Counters,
     scanned: Mutex<Option<Scanned>>,
+    /// Files that are being read or, where items are told, stored.
+    current: Mutex<BTreeMap<Vec<u8>, Current>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Current {
+    since: Instant,
+    is_read: bool,
 }
 
 #[derive(Serialize)]
 struct Status {
     message_type: &'static str,
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     seconds_elapsed: u64,
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     seconds_remaining: u64,
     percent_done: f64,
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     total_files: u64,
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     files_done: u64,
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     total_bytes: u64,
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     bytes_done: u64,
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     error_count: u64,
+    #[serde(skip_serializing_if = "is_default")]
+    current_files: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -57,6 +71,12 @@ struct VerboseStatus<'a> {
 }
 
 #[derive(Serialize)]
+struct ExcludedItem<'a> {
+    message_type: &'static str,
+    item: &'a str,
+}
+
+#[derive(Serialize)]
 struct BackupSummary<'a> {
     message_type: &'static str,
     #[serde(flatten)]
@@ -64,13 +84,18 @@ struct BackupSummary<'a> {
     total_duration: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     snapshot_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "is_default")]
     dry_run: bool,
 }
 
 impl BackupMonitor {
     pub(crate) fn new(output: Arc<Output>) -> Self {
-        Self { output, counters: Counters::default(), scanned: Mutex::new(None) }
+        Self {
+            output,
+            counters: Counters::default(),
+            scanned: Mutex::default(),
+            current: Mutex::default(),
+        }
     }
 
     /// How much there is to do is known now.
@@ -109,6 +134,8 @@ impl BackupMonitor {
             });
         } else {
             self.print_report(report, dry_run, took);
+            let first = report.problems.iter().map(|it| (&*it.path, &*it.error));
+            problem::list(&self.output, "could not be read", report.problem_count, first);
         }
     }
 
@@ -150,38 +177,77 @@ impl BackupMonitor {
         }
     }
 
-    fn item(&self, action: Action, path: &[u8], kind: ItemKind, plain: u64, stored: u64) {
-        let mut path = path.to_vec();
-        if kind == ItemKind::Directory && path.last() != Some(&b'/') {
-            path.push(b'/');
-        }
-        let word = match action {
+    fn item(&self, item: &Item<'_>) {
+        let took = self.current().remove(item.path).map(|current| current.since.elapsed());
+        let word = match item.action {
             Action::New => "new",
             Action::Modified => "modified",
             Action::Unchanged => "unchanged",
-            Action::Skipped => "excluded",
+            Action::Skipped => return self.excluded(item.path),
             Action::Restored | Action::Updated | Action::Deleted => return,
         };
+        let mut path = item.path.to_vec();
+        if item.kind == ItemKind::Directory && path.last() != Some(&b'/') {
+            path.push(b'/');
+        }
+        let is_stored = item.action != Action::Unchanged;
+        let seconds = took.filter(|_| is_stored).unwrap_or_default().as_secs_f64();
         if self.output.is_json() {
-            let sizes = match kind {
-                ItemKind::Directory => [0, 0, plain, stored],
-                ItemKind::File | ItemKind::Other => [plain, stored, 0, 0],
+            // restic tells of files and directories only.
+            let [data, meta] = match item.kind {
+                ItemKind::Directory => [(0, 0), (item.plain_bytes, item.stored_bytes)],
+                ItemKind::File => [(item.plain_bytes, item.stored_bytes), (0, 0)],
+                ItemKind::Other => return,
             };
-            let [data_size, data_size_in_repo, metadata_size, metadata_size_in_repo] = sizes;
             self.output.json(&VerboseStatus {
-                data_size,
-                data_size_in_repo,
-                metadata_size,
-                metadata_size_in_repo,
+                duration: seconds,
+                data_size: data.0,
+                data_size_in_repo: data.1,
+                metadata_size: meta.0,
+                metadata_size_in_repo: meta.1,
                 ..VerboseStatus::of(word, &String::from_utf8_lossy(&path))
             });
-        } else if matches!(action, Action::New | Action::Modified) {
-            let (path, plain, stored) = (quoted(&path), units::bytes(plain), units::bytes(stored));
-            self.output.item(&format!("{word:<9} {path} ({plain} added, {stored} stored)"));
+            return;
+        }
+        let path = quoted(&path);
+        let [plain, stored] = [item.plain_bytes, item.stored_bytes].map(units::bytes);
+        self.output.item(&match item.kind {
+            ItemKind::File if is_stored => {
+                format!("{word:<9} {path}, saved in {seconds:.3}s ({plain} added, {stored} stored)")
+            }
+            ItemKind::Directory if is_stored => format!("{word:<9} {path} ({stored} metadata)"),
+            _ => format!("{word:<9} {path}"),
+        });
+    }
+
+    /// The files that are being read.
+    fn current_files(&self) -> Vec<String> {
+        let current = self.current();
+        let reading = current.iter().filter(|(_path, current)| !current.is_read);
+        reading.map(|(path, _current)| String::from_utf8_lossy(path).into_owned()).collect()
+    }
+
+    fn excluded(&self, source_path: &[u8]) {
+        if self.output.is_json() {
+            let (message_type, item) = ("excluded_item", &*String::from_utf8_lossy(source_path));
+            self.output.json(&ExcludedItem { message_type, item });
         } else {
-            self.output.item(&format!("{word:<9} {}", quoted(&path)));
+            self.output.item(&format!("excluded  {}", quoted(source_path)));
         }
     }
+
+    fn current(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, Current>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One item that is done.
+struct Item<'a> {
+    path: &'a [u8],
+    action: Action,
+    kind: ItemKind,
+    plain_bytes: u64,
+    stored_bytes: u64,
 }
 
 impl Monitor for BackupMonitor {
@@ -194,11 +260,23 @@ impl Monitor for BackupMonitor {
                 self.output.line("no parent snapshot found, will read all files");
             }
             Event::Note(note) => self.output.detail(note),
+            Event::Reading { path } => {
+                let current = Current { since: Instant::now(), is_read: false };
+                self.current().insert(path.to_vec(), current);
+            }
+            Event::Read { path } if self.wants_items() => {
+                if let Some(current) = self.current().get_mut(path) {
+                    current.is_read = true;
+                }
+            }
+            Event::Read { path } => drop(self.current().remove(path)),
             Event::Item { path, action, kind, size_bytes: _, added_bytes, added_stored_bytes } => {
-                self.item(action, path, kind, added_bytes, added_stored_bytes);
+                let (plain_bytes, stored_bytes) = (added_bytes, added_stored_bytes);
+                self.item(&Item { path, action, kind, plain_bytes, stored_bytes });
             }
             Event::Problem { path, error } => {
-                problem(&self.output, "archival", path, &error.to_string());
+                self.current().remove(path);
+                problem::tell(&self.output, "archival", path, &error.to_string());
             }
             _ => {}
         }
@@ -208,30 +286,12 @@ impl Monitor for BackupMonitor {
         self.output.verbosity() >= 3 || (self.output.is_json() && self.output.verbosity() >= 2)
     }
 
+    fn wants_current(&self) -> bool {
+        self.wants_items() || (self.output.is_json() && self.output.status_interval().is_some())
+    }
+
     fn counters(&self) -> &Counters {
         &self.counters
-    }
-}
-
-/// Something could not be dealt with; the work goes on.
-pub(crate) fn problem(output: &Output, during: &str, path: &[u8], error: &str) {
-    #[derive(Serialize)]
-    struct Cause<'a> {
-        message: &'a str,
-    }
-    #[derive(Serialize)]
-    struct Problem<'a> {
-        message_type: &'static str,
-        error: Cause<'a>,
-        during: &'a str,
-        item: &'a str,
-    }
-    if output.is_json() {
-        let (message_type, error) = ("error", Cause { message: error });
-        let item = &String::from_utf8_lossy(path);
-        output.json_error(&Problem { message_type, error, during, item });
-    } else {
-        output.warn(&format!("error: {}: {error}", quoted(path)));
     }
 }
 
@@ -259,6 +319,7 @@ impl Draw for BackupMonitor {
                 total_bytes,
                 bytes_done: bytes,
                 error_count: problems,
+                current_files: self.current_files(),
             });
             output.flush();
             return;
@@ -304,12 +365,4 @@ fn reread(report: &Report) -> Option<String> {
         .map(|(reason, count)| format!("{count} {}", reason.word()))
         .collect();
     Some(format!("Files read, by reason: {}", parts.join(", ")))
-}
-
-fn is_zero(number: &u64) -> bool {
-    *number == 0
-}
-
-fn is_false(flag: &bool) -> bool {
-    !flag
 }

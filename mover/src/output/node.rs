@@ -8,7 +8,7 @@ use windlass_engine::{
     model::directory::{Entry, Kind, Target},
 };
 
-use super::quote::quoted;
+use super::{is_default, quote::quoted};
 use crate::units;
 
 /// An entry of `ls --json`.
@@ -22,13 +22,13 @@ pub(crate) struct NodeJson {
     gid: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     size: Option<u64>,
-    #[serde(skip_serializing_if = "is_zero_u32")]
+    #[serde(skip_serializing_if = "is_default")]
     mode: u32,
     permissions: String,
     mtime: String,
     atime: String,
     ctime: String,
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     inode: u64,
     message_type: &'static str,
     struct_type: &'static str,
@@ -41,28 +41,28 @@ pub(crate) struct MatchJson {
     permissions: String,
     #[serde(rename = "type")]
     kind: &'static str,
-    #[serde(skip_serializing_if = "is_zero_u32")]
+    #[serde(skip_serializing_if = "is_default")]
     mode: u32,
     mtime: String,
     atime: String,
     ctime: String,
     uid: u32,
     gid: u32,
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "is_default")]
     user: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "is_default")]
     group: String,
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     inode: u64,
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     device_id: u64,
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     size: u64,
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     links: u64,
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "is_default")]
     linktarget: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "is_default")]
     error: String,
 }
 
@@ -195,14 +195,6 @@ fn letters(mode: u32) -> String {
 
 pub(crate) fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn is_zero(number: &u64) -> bool {
-    *number == 0
-}
-
-fn is_zero_u32(number: &u32) -> bool {
-    *number == 0
 }
 
 #[cfg(test)]

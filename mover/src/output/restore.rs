@@ -9,8 +9,7 @@ use windlass_engine::{
 };
 
 use super::{
-    Output,
-    backup::problem,
+    Output, is_default, problem,
     progress::{self, Draw},
     quote::quoted,
 };
@@ -28,23 +27,23 @@ pub(crate) struct RestoreMonitor {
 #[derive(Serialize)]
 struct Figures {
     message_type: &'static str,
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     seconds_elapsed: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     percent_done: Option<f64>,
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     total_files: u64,
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     files_restored: u64,
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     files_skipped: u64,
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     files_deleted: u64,
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     total_bytes: u64,
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     bytes_restored: u64,
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     bytes_skipped: u64,
 }
 
@@ -102,15 +101,17 @@ impl RestoreMonitor {
                 report.left_out
             ));
         }
+        let first = report.problems.iter().map(|it| (&*it.path, &*it.error));
+        problem::list(&self.output, "could not be restored", report.problem_count, first);
     }
 
     fn item(&self, action: Action, path: &[u8], kind: ItemKind, size: u64) {
         let action = match action {
             Action::New | Action::Restored => "restored",
             Action::Modified | Action::Updated => "updated",
-            Action::Unchanged => "unchanged",
+            // What a rule leaves as it is looks unchanged to those who read restic's messages.
+            Action::Unchanged | Action::Skipped => "unchanged",
             Action::Deleted => "deleted",
-            Action::Skipped => "skipped",
         };
         if self.output.is_json() {
             let (message_type, item) = ("verbose_status", &*String::from_utf8_lossy(path));
@@ -132,7 +133,7 @@ impl Monitor for RestoreMonitor {
                 self.item(action, path, kind, size_bytes);
             }
             Event::Problem { path, error } => {
-                problem(&self.output, "restore", path, &error.to_string());
+                problem::tell(&self.output, "restore", path, &error.to_string());
             }
             _ => {}
         }
@@ -174,8 +175,4 @@ impl Draw for RestoreMonitor {
         let line = progress::line(bytes, self.total_bytes, elapsed);
         output.status(&format!("{line}, {files}/{total_files} files"));
     }
-}
-
-fn is_zero(number: &u64) -> bool {
-    *number == 0
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 use windlass_engine::model::root::Summary;
 
 use super::Snapshot;
-use crate::units::rfc3339;
+use crate::{output::is_default, units::rfc3339};
 
 /// A snapshot of a list.
 #[derive(Debug, Serialize)]
@@ -14,23 +14,23 @@ pub(crate) struct SnapshotJson<'a> {
     parent: Option<&'a str>,
     tree: String,
     paths: &'a [String],
-    #[serde(skip_serializing_if = "str::is_empty")]
+    #[serde(skip_serializing_if = "is_default")]
     hostname: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
+    #[serde(skip_serializing_if = "is_default")]
     username: &'a str,
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     uid: u32,
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     gid: u32,
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    #[serde(skip_serializing_if = "is_default")]
     excludes: &'a [String],
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    #[serde(skip_serializing_if = "is_default")]
     tags: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     original: Option<&'a str>,
-    #[serde(skip_serializing_if = "str::is_empty")]
+    #[serde(skip_serializing_if = "is_default")]
     description: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
+    #[serde(skip_serializing_if = "is_default")]
     program_version: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     summary: Option<SummaryJson>,
@@ -101,8 +101,4 @@ impl From<&Summary> for SummaryJson {
             total_bytes_processed: summary.total_bytes,
         }
     }
-}
-
-fn is_zero(number: &u32) -> bool {
-    *number == 0
 }

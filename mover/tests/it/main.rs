@@ -5,6 +5,7 @@ mod bad_input;
 mod default_repository;
 mod generate;
 mod interrupt;
+mod json;
 mod key;
 mod look;
 mod options;
