@@ -92,6 +92,9 @@ impl Failure {
         if let Self::Open(OpenError::WrongPassword { .. }) = self {
             return "wrong password or no key found".into();
         }
+        if self.class() == Class::Cancelled {
+            return "interrupted".into();
+        }
         let mut message = self.to_string();
         let mut cause = self.source();
         while let Some(error) = cause {

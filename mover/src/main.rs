@@ -22,6 +22,7 @@ mod units;
 use std::{process::ExitCode, sync::Arc};
 
 use clap::Parser;
+use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use windlass_engine::{cancel::Cancel, repository::Environment};
 
@@ -72,6 +73,8 @@ fn watch_signals(cancel: Cancel) -> Result<impl Future<Output = ()> + Send + 'st
     let listen = |kind| signal(kind).map_err(|error| Failure::io("listening for signals", error));
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut terminate = listen(SignalKind::terminate())?;
+    // Being listened for, a limit on the size of files is an error of the write, not the end.
+    let _stays_installed = listen(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
     Ok(async move {
         loop {
             tokio::select! {

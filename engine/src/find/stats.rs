@@ -123,7 +123,7 @@ impl Counter {
         let sum = visit.sums.first().map(|level| level.sum).unwrap_or_default();
         if self.mode == Mode::RestoreSize {
             self.figures.files += sum.files;
-            self.figures.bytes += sum.bytes;
+            add(&mut self.figures.bytes, sum.bytes);
         }
         Ok(())
     }
@@ -133,6 +133,11 @@ impl Counter {
     pub fn figures(&self) -> Figures {
         self.figures
     }
+}
+
+/// Adds a size that an entry gives, which is whatever its writer liked.
+fn add(sum: &mut u64, size_bytes: u64) {
+    *sum = sum.saturating_add(size_bytes);
 }
 
 struct Level {
@@ -156,13 +161,13 @@ impl Visit<'_> {
         level.sum.files += 1;
         let Kind::File { size_bytes, .. } = &entry.kind else { return };
         if entry.links == 1 {
-            level.sum.bytes += size_bytes;
+            add(&mut level.sum.bytes, *size_bytes);
             return;
         }
         level.sum.has_links |= entry.inode != 0;
         let is_first = self.links.insert((entry.device, entry.inode));
         if is_first || entry.inode == 0 {
-            level.sum.bytes += size_bytes;
+            add(&mut level.sum.bytes, *size_bytes);
         }
     }
 
@@ -178,7 +183,7 @@ impl Visit<'_> {
         }
         let figures = &mut self.counter.figures;
         if self.counter.mode == Mode::FilesByContents {
-            figures.bytes += size_bytes;
+            add(&mut figures.bytes, size_bytes);
             figures.files += 1;
             return;
         }
@@ -195,7 +200,7 @@ impl Visit<'_> {
             }
             match self.walker.reader.location(&key) {
                 Some(at) => {
-                    figures.bytes += u64::from(at.raw_bytes);
+                    add(&mut figures.bytes, u64::from(at.raw_bytes));
                     figures.chunks += 1;
                 }
                 None => (self.problem)(path, Fault::Missing { key }),
@@ -213,7 +218,7 @@ impl Visit<'_> {
         let figures = &mut self.counter.figures;
         let stored = u64::from(at.stored_bytes);
         figures.chunks += 1;
-        figures.bytes += stored;
+        add(&mut figures.bytes, stored);
         if let Some(uncompressed) = self.counter.dialect.uncompressed_bytes(at.raw_bytes) {
             figures.uncompressed_bytes += uncompressed;
             if at.coding.0 != 0 {
@@ -228,7 +233,7 @@ impl Visit<'_> {
         let seen = self.counter.seen.get(tree).copied().flatten();
         if let (Some(sum), Some(level)) = (seen, self.sums.last_mut()) {
             level.sum.files += sum.files;
-            level.sum.bytes += sum.bytes;
+            add(&mut level.sum.bytes, sum.bytes);
         }
     }
 }
@@ -285,7 +290,7 @@ impl Visitor for Visit<'_> {
         }
         if let Some(above) = self.sums.last_mut() {
             above.sum.files += level.sum.files;
-            above.sum.bytes += level.sum.bytes;
+            add(&mut above.sum.bytes, level.sum.bytes);
             above.sum.has_links |= level.sum.has_links;
             above.is_whole &= level.is_whole;
         }

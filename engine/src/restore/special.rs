@@ -40,18 +40,16 @@ impl Special {
     /// Creates it, or brings it up to date, and tells the folder.
     pub(super) fn restore(&self, task: &Task) {
         let done = self.settle(task);
-        if let Ok(action) = &done {
-            if *action != Action::Skipped {
-                add(&task.done.others_restored, u64::from(*action != Action::Unchanged));
+        let is_done = done.is_ok();
+        match done {
+            Ok(action) => {
+                add(&task.done.others_restored, u64::from(action != Action::Unchanged));
                 task.monitor.counters().files_done.add(1);
+                task.item(|| self.folder.path_of(&self.name), action, ItemKind::Other, 0, 0);
             }
-            task.item(|| self.folder.path_of(&self.name), *action, ItemKind::Other, 0, 0);
+            Err(error) => task.target_failed(&self.folder.path_of(&self.name), error),
         }
-        let touched = matches!(&done, Ok(action) if *action != Action::Skipped);
-        if let Err(error) = done {
-            task.target_failed(&self.folder.path_of(&self.name), error);
-        }
-        self.folder.child_done(task, touched);
+        self.folder.child_done(task, is_done);
     }
 
     fn settle(&self, task: &Task) -> io::Result<Action> {
@@ -84,17 +82,9 @@ impl Special {
         if task.options.dry_run {
             return Ok(action);
         }
-        let made = match &self.what {
-            What::Symlink { target } => fs::make_symlink(&dir, &self.name, target),
-            What::Node { kind, rdev } => fs::make_node(&dir, &self.name, *kind, *rdev),
-        };
-        match made {
-            // Only the superuser makes devices.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !task.privileged => {
-                add(&task.done.left_out, 1);
-                return Ok(Action::Skipped);
-            }
-            made => made?,
+        match &self.what {
+            What::Symlink { target } => fs::make_symlink(&dir, &self.name, target)?,
+            What::Node { kind, rdev } => fs::make_node(&dir, &self.name, *kind, *rdev)?,
         }
         let before = self.folder.newborn();
         add(&task.done.left_out, apply(self.subject(&dir), &self.metadata, before, &rules)?);

@@ -319,7 +319,7 @@ impl NcduNode {
         Self {
             name: node::lossy(&entry.name),
             asize,
-            dsize: asize.div_ceil(512) * 512,
+            dsize: asize.div_ceil(512).saturating_mul(512),
             dev: entry.device,
             ino: entry.inode,
             nlink: entry.links,

@@ -3,7 +3,10 @@
 mod backup;
 mod bad_input;
 mod default_repository;
+mod forge;
+mod full_disk;
 mod generate;
+mod hostile;
 mod interrupt;
 mod json;
 mod key;
@@ -14,4 +17,6 @@ mod place;
 mod restic;
 mod restore;
 mod snapshots;
+mod source;
 mod stream;
+mod unprivileged;
