@@ -5,13 +5,14 @@
 //! Not here: what the options of one command are (beside the command), what an option that was not
 //! given means (`settings`).
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, ffi::OsString, path::PathBuf};
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{Arg, ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use windlass_engine::format::restic::compress::Level;
 
-use crate::command::{
-    backup, cat, diff, dump, find, generate, init, key, ls, restore, snapshots, stats,
+use crate::{
+    command::{backup, cat, diff, dump, find, generate, init, key, ls, restore, snapshots, stats},
+    settings::environment::parse_bool,
 };
 
 /// Back up to and restore from restic and kopia repositories.
@@ -205,6 +206,43 @@ fn verbosity_step(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+impl Cli {
+    /// What was typed; switches may have values, as Go's have.
+    pub(crate) fn of_process() -> Result<Self, clap::Error> {
+        let switches = switches(&Self::command());
+        Self::try_parse_from(without_values(std::env::args_os(), &switches))
+    }
+}
+
+/// The long names of what is on or off.
+fn switches(command: &clap::Command) -> BTreeSet<String> {
+    let is_switch = |arg: &&Arg| matches!(arg.get_action(), ArgAction::SetTrue);
+    let own = command.get_arguments().filter(is_switch);
+    let own = own.filter_map(|arg| arg.get_long().map(str::to_owned));
+    own.chain(command.get_subcommands().flat_map(switches)).collect()
+}
+
+/// `--json=true` is `--json`, and `--json=false` is nothing.
+fn without_values(
+    words: impl Iterator<Item = OsString>,
+    switches: &BTreeSet<String>,
+) -> Vec<OsString> {
+    let mut is_over = false;
+    let keep = |word: OsString| {
+        is_over |= word == "--";
+        let is_on = word.to_str().filter(|_| !is_over).and_then(|text| {
+            let (name, value) = text.strip_prefix("--")?.split_once('=')?;
+            Some((format!("--{name}"), parse_bool(value).filter(|_| switches.contains(name))?))
+        });
+        match is_on {
+            Some((switch, true)) => Some(switch.into()),
+            Some((_switch, false)) => None,
+            None => Some(word),
+        }
+    };
+    words.filter_map(keep).collect()
+}
+
 impl GlobalArgs {
     /// 0 with `--quiet`, else 1 and what `--verbose` adds, 3 at most.
     pub(crate) fn verbosity(&self) -> u8 {
@@ -221,13 +259,28 @@ impl GlobalArgs {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn definitions_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn switches_may_have_values() {
+        let parsed = |words: &[&str]| {
+            let words = words.iter().map(OsString::from);
+            without_values(words, &switches(&Cli::command()))
+        };
+        assert_eq!(
+            parsed(&["backup", "--json=true", "--dry-run=0", "--force=F", "--no-scan=t", "x"]),
+            ["backup", "--json", "--no-scan", "x"]
+        );
+        // Values of other options, words of commands and nonsense stay as they are.
+        let as_they_are =
+            ["backup", "--host=true", "--json=maybe", "--verbose=1", "-q", "--", "--json=true"];
+        assert_eq!(parsed(&as_they_are), as_they_are);
+        Cli::try_parse_from(["windlass", "version", "--json=maybe"]).expect_err("neither");
     }
 
     #[test]

@@ -21,7 +21,6 @@ mod units;
 
 use std::{process::ExitCode, sync::Arc};
 
-use clap::Parser;
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use windlass_engine::{cancel::Cancel, repository::Environment};
@@ -34,7 +33,7 @@ use settings::{Settings, environment::Variables};
 
 fn main() -> ExitCode {
     windlass_engine::heap::return_large_blocks();
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::of_process() {
         Ok(cli) => cli,
         Err(error) => return output::usage(&error),
     };

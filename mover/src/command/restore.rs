@@ -105,6 +105,7 @@ enum OverwriteArg {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum UnknownName {
+    #[value(alias = "true")]
     Root,
     Number,
 }

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Words that have a harmless meaning on a repository in a directory.
-const HARMLESS: [&[&str]; 24] = [
+const HARMLESS: [&[&str]; 25] = [
     &["--cache-dir=caches"],
     &["--no-cache"],
     &["--cleanup-cache"],
@@ -35,6 +35,7 @@ const HARMLESS: [&[&str]; 24] = [
     &["--hostname=old-name"],
     &["--group-by="],
     &["--verbose=2"],
+    &["--json=false", "--no-extra-verify=true", "--insecure-tls=T"],
     &["--no-scan", "--with-atime", "-x", "--ignore-inode", "--ignore-ctime"],
 ];
 
