@@ -4,12 +4,14 @@
 //! - At most `capacity` are kept; one that was used since it was last considered gets a second
 //!   chance before it is closed. Whoever uses one holds it open for that long.
 //! - Closing only costs opening again: nothing depends on what is kept.
+//! - A slot may be locked while others are opened for it (a directory through those above), so
+//!   whoever looks for something to close waits for no slot: one that is locked is in use.
 
 use std::{
     collections::VecDeque,
     fmt, io,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, TryLockError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -34,8 +36,8 @@ pub(super) struct Slot<T> {
 }
 
 trait Keep: Send + Sync + fmt::Debug {
-    fn close(&self);
-    fn was_used(&self) -> bool;
+    /// Closes it unless it is in use now or was used since it was last asked; whether it did.
+    fn close_if_idle(&self) -> bool;
 }
 
 impl Handles {
@@ -77,10 +79,8 @@ impl Handles {
                 break;
             }
             let Some(oldest) = kept.pop_front() else { break };
-            if oldest.was_used() {
+            if !oldest.close_if_idle() {
                 kept.push_back(oldest);
-            } else {
-                oldest.close();
             }
         }
     }
@@ -100,13 +100,17 @@ impl<T> Slot<T> {
 }
 
 impl<T: Send + Sync + fmt::Debug> Keep for Slot<T> {
-    fn close(&self) {
-        Self::close(self);
-    }
-
-    fn was_used(&self) -> bool {
-        let is_open = self.open.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        self.used.swap(false, Ordering::Relaxed) && is_open
+    fn close_if_idle(&self) -> bool {
+        let mut open = match self.open.try_lock() {
+            Ok(open) => open,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return false,
+        };
+        if self.used.swap(false, Ordering::Relaxed) && open.is_some() {
+            return false;
+        }
+        open.take();
+        true
     }
 }
 
@@ -140,5 +144,24 @@ mod tests {
         }
         let first = handles.get(&slots[0], || Err(io::Error::other("closed")));
         assert!(first.is_ok());
+    }
+
+    #[test]
+    fn opening_again_through_others_waits_for_nobody() {
+        // A directory that was closed when it was done is opened again for a hard link, through
+        // the one above it, while it is the oldest of those that are kept.
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let handles = Handles::with_capacity(2);
+            let below: Arc<Slot<usize>> = Arc::default();
+            let above: Arc<Slot<usize>> = Arc::default();
+            let other: Arc<Slot<usize>> = Arc::default();
+            handles.get(&below, || Ok(1)).unwrap();
+            below.close();
+            handles.get(&other, || Ok(2)).unwrap();
+            let opened = handles.get(&below, || handles.get(&above, || Ok(0)).map(|up| *up + 1));
+            sender.send(*opened.unwrap()).unwrap();
+        });
+        assert_eq!(receiver.recv_timeout(std::time::Duration::from_secs(10)), Ok(1));
     }
 }
