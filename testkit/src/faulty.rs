@@ -58,6 +58,8 @@ pub enum Fault {
     FlipBit(u64),
     /// It takes this much longer.
     Delay(Duration),
+    /// It panics, as an adapter with a bug would.
+    Panic,
 }
 
 #[derive(Debug)]
@@ -152,6 +154,7 @@ async fn with<T>(
             tokio::time::sleep(time).await;
             call.await
         }
+        Some(Fault::Panic) => panic!("ordered: {object}"),
         Some(Fault::CutShort | Fault::FlipBit(_)) | None => call.await,
     }
 }

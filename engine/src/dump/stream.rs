@@ -8,6 +8,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
 };
 
@@ -141,7 +142,11 @@ impl<'a> Stream<'a> {
             drop(state);
             let result = match self.cancel.is_cancelled() {
                 true => Err(Fault::Cancelled),
-                false => self.reader.chunk(&wanted.key, &mut plain).map(|()| plain),
+                // Nobody uses what a panic leaves half done; whoever waits is answered.
+                false => catch_unwind(AssertUnwindSafe(|| {
+                    self.reader.chunk(&wanted.key, &mut plain).map(|()| plain)
+                }))
+                .unwrap_or(Err(Fault::Bug("reading a chunk panicked"))),
             };
             state = self.lock();
             state.ready.insert(wanted.number, (wanted.bytes, result));

@@ -2,13 +2,17 @@
 //!
 //! Invariants
 //! - A directory is read once, by whoever comes first: the walker reads itself what nobody began.
+//! - Whatever becomes of a directory that was begun, whoever waits for it is answered.
 //! - Reading ahead stops while more than [`MOST_ENTRIES`] entries wait, so that what is in memory
 //!   is bounded but for the size of single directories.
 
-use std::sync::{
-    Arc, Condvar, Mutex, PoisonError,
-    atomic::{AtomicUsize, Ordering},
-    mpsc,
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
 };
 
 use super::Reader;
@@ -115,7 +119,9 @@ impl Requests {
             if is_full || is_stopped() || !wanted.take_up() {
                 continue;
             }
-            let directory = reader.directory(&wanted.key);
+            // What a panic leaves half done is the reader's cache, which can only be too small.
+            let directory = catch_unwind(AssertUnwindSafe(|| reader.directory(&wanted.key)))
+                .unwrap_or(Err(Fault::Bug("reading a directory panicked")));
             if let Ok(directory) = &directory {
                 self.ready_entries.fetch_add(directory.entries.len(), Ordering::Relaxed);
             }

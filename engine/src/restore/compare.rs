@@ -3,7 +3,7 @@
 //! Invariants
 //! - A chunk counts as there only when its bytes hash to its key; times and sizes are trusted only
 //!   by the policy that says so.
-//! - Nothing here writes.
+//! - Nothing here writes, and no room is made for chunks that lie beyond the file's end.
 
 use std::{fs::File, io, os::unix::fs::FileExt};
 
@@ -30,12 +30,17 @@ pub(super) fn missing(
             (first, start) = (at + 1, offset);
         }
     }
-    let found = batches.into_par_iter().map_init(Vec::new, |buffer, (range, start)| {
-        let mut missing = batch(task, file, &chunks[range.clone()], start, buffer)?;
-        missing.iter_mut().for_each(|at| *at += range.start);
-        Ok(missing)
-    });
-    let found: Vec<Vec<usize>> = found.collect::<io::Result<_>>()?;
+    let have = file.metadata()?.len();
+    // Also where this thread is none of the pool.
+    let found: Vec<Vec<usize>> = task.pool.install(|| {
+        let found = batches.into_par_iter().map_init(Vec::new, |buffer, (range, start)| {
+            let local = Stretch { file, start, have };
+            let mut missing = batch(task, &local, &chunks[range.clone()], buffer)?;
+            missing.iter_mut().for_each(|at| *at += range.start);
+            Ok(missing)
+        });
+        found.collect::<io::Result<_>>()
+    })?;
     Ok(found.concat())
 }
 
@@ -44,19 +49,26 @@ pub(super) fn is_whole(task: &Task, file: &File, chunks: &[(ChunkKey, u32)]) -> 
     Ok(missing(task, file, chunks)?.is_empty())
 }
 
+/// Where in a file of `have` bytes a batch begins.
+struct Stretch<'a> {
+    file: &'a File,
+    start: u64,
+    have: u64,
+}
+
 fn batch(
     task: &Task,
-    file: &File,
+    local: &Stretch<'_>,
     chunks: &[(ChunkKey, u32)],
-    start: u64,
     buffer: &mut Vec<u8>,
 ) -> io::Result<Vec<usize>> {
     if task.is_stopped() {
         return Err(io::ErrorKind::Interrupted.into());
     }
-    let total: usize = chunks.iter().map(|(_, len)| *len as usize).sum();
-    buffer.resize(total, 0);
-    let have = read_up_to(file, buffer, start)?;
+    let total: u64 = chunks.iter().map(|(_, len)| u64::from(*len)).sum();
+    let room = total.min(local.have.saturating_sub(local.start));
+    buffer.resize(room as usize, 0);
+    let have = read_up_to(local.file, buffer, local.start)?;
     let mut missing = Vec::new();
     let mut at = 0;
     let mut whole = Vec::new();

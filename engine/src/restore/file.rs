@@ -4,7 +4,8 @@
 //! - Any number of threads write its chunks in any order; the one that writes the last chunk puts
 //!   the metadata back.
 //! - A file that could not be written whole keeps the mode and time of an unfinished one, so that
-//!   nothing takes it for the file it should be.
+//!   nothing takes it for the file it should be. That holds for earlier versions too: what others
+//!   could read or run is closed to them before the first new byte is in it.
 //! - Holes are made only where nothing was before.
 
 use std::{
@@ -95,6 +96,20 @@ pub(super) struct Plan {
     pub(super) proof: Option<Box<[(ChunkKey, u32)]>>,
 }
 
+/// A chunk for any number of places, looked at once: the zeros of a large hole are one chunk in
+/// millions of places.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plain<'a> {
+    bytes: &'a [u8],
+    is_zero: bool,
+}
+
+impl<'a> Plain<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, is_zero: is_zero(bytes) }
+    }
+}
+
 /// A file was read back and is not what was written.
 #[derive(Debug, thiserror::Error)]
 #[error("read back, the content differs from the backup")]
@@ -121,8 +136,8 @@ impl FileJob {
     }
 
     /// Writes a chunk, and ends the file with its last one.
-    pub(super) fn write(&self, task: &Task, offset: u64, plain: &[u8]) {
-        task.monitor.counters().bytes_done.add(plain.len() as u64);
+    pub(super) fn write(&self, task: &Task, offset: u64, plain: Plain<'_>) {
+        task.monitor.counters().bytes_done.add(plain.bytes.len() as u64);
         if self.chunks == 1 {
             let written = self.open(task).and_then(|file| {
                 self.put(task, &file, offset, plain)?;
@@ -188,7 +203,13 @@ impl FileJob {
         if let Start::Earlier { is_linked } = self.start {
             let (file, stat) = fs::open_file(&dir, &self.name)?;
             // Another name may have come since it was compared.
-            return if stat.links > 1 && !is_linked { Err(Errno::MLINK.into()) } else { Ok(file) };
+            if stat.links > 1 && !is_linked {
+                return Err(Errno::MLINK.into());
+            }
+            if self.chunks > 0 {
+                fs::metadata::close_to_others(&file, &stat)?;
+            }
+            return Ok(file);
         }
         if self.start == Start::Replace {
             match fs::remove_entry(&dir, &self.name) {
@@ -201,10 +222,12 @@ impl FileJob {
         Ok(file)
     }
 
-    fn put(&self, task: &Task, file: &File, offset: u64, plain: &[u8]) -> io::Result<()> {
+    fn put(&self, task: &Task, file: &File, offset: u64, plain: Plain<'_>) -> io::Result<()> {
+        let Plain { bytes: plain, is_zero } = plain;
         if task.options.sparse && !self.start.keeps_content() {
+            let runs = if is_zero { Vec::new() } else { data_runs(offset, plain) };
             let mut written = 0;
-            for run in data_runs(offset, plain) {
+            for run in runs {
                 written += run.len();
                 file.write_all_at(&plain[run.clone()], offset + run.start as u64)?;
             }

@@ -4,17 +4,18 @@
 //! - A chunk is fetched and opened once for all files of a window that hold it, and proved before
 //!   any of it is written.
 //! - A chunk that cannot be had in one place is looked for in every other place it is known at.
-//! - After a stop the queue is emptied and nothing more is done.
+//! - After a stop the queue is emptied and nothing more is done; a panic is a stop.
 
 use std::{
     ops::Range as Places,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError, mpsc},
 };
 
 use bytes::Bytes;
 
 use super::{
-    file::FileJob,
+    file::{FileJob, Plain},
     plan::{Span, Use},
     special::Special,
     task::{Task, add},
@@ -75,7 +76,8 @@ pub(super) fn fetch(task: &Task, queue: &Queue, budget: &Budget, on: &mpsc::Sync
         let work = match work {
             Work::Span(span) if !task.is_stopped() => {
                 let held = budget.take(usize::try_from(span.len).unwrap_or(usize::MAX));
-                let bytes = read(task, span.pack, span.start, span.len);
+                let bytes = guarded(task, || read(task, span.pack, span.start, span.len))
+                    .unwrap_or(Err(Fault::Cancelled));
                 Work::Loaded { span, bytes, held }
             }
             work => work,
@@ -103,22 +105,18 @@ pub(super) fn work(task: &Task, queue: &Queue) {
         if task.is_stopped() {
             continue;
         }
-        match work {
-            Work::Span(span) => {
-                let mut stored = std::mem::take(&mut worker.stored);
-                stored.clear();
-                let read = append(task, span.pack, span.start, span.len, &mut stored);
-                worker.span(&span, read.map(|()| stored.as_slice()));
-                worker.stored = stored;
-            }
-            Work::Loaded { span, bytes, held } => {
-                worker.span(&span, bytes.as_deref().map_err(drop));
-                drop(held);
-            }
-            Work::Files(files) => files.iter().for_each(|file| file.end_unwritten(task)),
-            Work::Specials(specials) => specials.iter().for_each(|special| special.restore(task)),
-        }
+        guarded(task, || worker.take(work));
     }
+}
+
+/// What `work` gives; a panic ends the restore, and the thread goes on emptying its queue, so that
+/// nobody waits for it in vain.
+fn guarded<T>(task: &Task, work: impl FnOnce() -> T) -> Option<T> {
+    let done = catch_unwind(AssertUnwindSafe(work));
+    if done.is_err() {
+        task.fail(Fault::Bug("a thread of the restore panicked").into());
+    }
+    done.ok()
 }
 
 struct Worker<'a> {
@@ -140,6 +138,25 @@ struct Opened {
 }
 
 impl Worker<'_> {
+    fn take(&mut self, work: Work) {
+        let task = self.task;
+        match work {
+            Work::Span(span) => {
+                let mut stored = std::mem::take(&mut self.stored);
+                stored.clear();
+                let read = append(task, span.pack, span.start, span.len, &mut stored);
+                self.span(&span, read.map(|()| stored.as_slice()));
+                self.stored = stored;
+            }
+            Work::Loaded { span, bytes, held } => {
+                self.span(&span, bytes.as_deref().map_err(drop));
+                drop(held);
+            }
+            Work::Files(files) => files.iter().for_each(|file| file.end_unwritten(task)),
+            Work::Specials(specials) => specials.iter().for_each(|special| special.restore(task)),
+        }
+    }
+
     fn span<E>(&mut self, span: &Span<Place>, bytes: Result<&[u8], E>) {
         let bytes = match bytes {
             Ok(bytes) => {
@@ -266,6 +283,7 @@ impl Worker<'_> {
 }
 
 fn write(task: &Task, uses: &[Use<Place>], plain: &[u8]) {
+    let plain = Plain::new(plain);
     for one in uses {
         one.to.file.write(task, one.to.offset, plain);
     }

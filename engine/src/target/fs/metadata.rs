@@ -108,6 +108,18 @@ pub fn widen_directory(at: &Dir, name: &[u8], mode: u32) -> io::Result<()> {
     set_mode(Subject::Node(at, name), mode | Mode::RWXU.bits())
 }
 
+/// Takes away what lets anyone but its owner read, write or run a file that is about to change.
+/// Of a file of somebody else that may not be done, and its mode will be left as it is too.
+pub fn close_to_others(file: &File, stat: &Stat) -> io::Result<()> {
+    if stat.mode & !0o600 == 0 {
+        return Ok(());
+    }
+    match set_mode(Subject::File(file), stat.mode & 0o600) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        done => done,
+    }
+}
+
 /// Changes the mode of an open directory and nothing else.
 pub fn set_directory_mode(directory: &Dir, mode: u32) -> io::Result<()> {
     set_mode(Subject::Directory(directory), mode)

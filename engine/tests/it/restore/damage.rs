@@ -1,6 +1,11 @@
 //! What damage costs: the files that hold it, named, and nothing else.
 
-use std::{fs, os::unix::fs::MetadataExt};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    sync::mpsc,
+    time::Duration,
+};
 
 use windlass_engine::{
     fault::Class,
@@ -181,4 +186,43 @@ fn a_hiccup_of_the_store_costs_nothing() {
     });
     stage.restore_well(&root, stage.options());
     assert_eq!(stage.differences(), []);
+}
+
+#[test]
+fn an_adapter_that_panics_ends_the_restore_and_leaves_nobody_waiting() {
+    // More to read than there are workers and places in their queue.
+    let content = noise(1, 64 << 20);
+    for skip in 0..3 {
+        let stage = Stage::new();
+        stage.write("dir/noise", &content);
+        let root = stage.back_up();
+        let prefix = "data/".into();
+        let (action, times, fault) = (Action::Read, usize::MAX, Fault::Panic);
+        stage.faults.add(Rule { action, prefix, skip, times, fault });
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || {
+            let result = stage.restore(&root, stage.options());
+            sender.send(result.expect_err("a panic is no success").class()).unwrap();
+        });
+        let class = receiver.recv_timeout(Duration::from_secs(60));
+        assert_eq!(class, Ok(Class::Bug), "from read {skip} on");
+    }
+}
+
+#[test]
+fn an_earlier_version_that_stays_unfinished_is_closed_to_others() {
+    let stage = Stage::new();
+    stage.write("file", noise(1, 12 << 20));
+    let root = stage.back_up();
+    stage.restore_well(&root, stage.options());
+    // Two chunks differ in what is there; one of them cannot be had.
+    let mut changed = noise(1, 12 << 20);
+    changed.iter_mut().for_each(|byte| *byte ^= 1);
+    let target = stage.target("file");
+    fs::write(&target, changed).unwrap();
+    fs::set_permissions(&target, fs::Permissions::from_mode(0o4755)).unwrap();
+    spoil(&stage, &largest(&stage).1);
+    let report = stage.restore(&root, stage.options()).unwrap();
+    assert_eq!(report.problem_count, 1);
+    assert_eq!(fs::metadata(&target).unwrap().mode() & 0o7777, 0o600);
 }
