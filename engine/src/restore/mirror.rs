@@ -2,7 +2,8 @@
 //!
 //! Invariants
 //! - Only what the selection takes goes, with one decision for every entry.
-//! - `lost+found` at the target's top stays: it is the file system's own.
+//! - `lost+found` at the target's top, and at the top of what is mounted below it, stays: it is the
+//!   file system's own.
 //! - It is called for directories that were read whole, and for no other.
 
 use std::{collections::HashSet, io};
@@ -24,18 +25,20 @@ const LOST_AND_FOUND: &[u8] = b"lost+found";
 /// So many names at the target's top, and none of them in the snapshot: that is no coincidence.
 const STRANGERS: usize = 4;
 
-/// Removes from `dir`, whose path is `path`, what is not among `names`.
+/// Removes from `dir`, whose path is `path`, what is not among `names`. `is_top` where it is the
+/// target or something is mounted there.
 pub(super) fn remove_extras(
     task: &Task,
     dir: &Dir,
     path: &[u8],
     names: &HashSet<&[u8]>,
+    is_top: bool,
 ) -> io::Result<()> {
     let mut local = Names::new();
     dir.entries(&mut local)?;
     let mut sweeper = Sweeper { task };
     for name in local.iter().map(|name| name.bytes) {
-        if names.contains(name) || (path.is_empty() && name == LOST_AND_FOUND) {
+        if names.contains(name) || (is_top && name == LOST_AND_FOUND) {
             continue;
         }
         let mut extra = path.to_vec();

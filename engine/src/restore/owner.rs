@@ -1,4 +1,7 @@
 //! Who owns what is restored: by the recorded numbers, or by names as this system numbers them.
+//!
+//! Invariant: what is given to root for want of a better owner runs as nobody's program: it loses
+//! setuid and setgid.
 
 use std::{
     collections::HashMap,
@@ -8,7 +11,13 @@ use std::{
 use nix::unistd::{Group, User};
 
 use super::Ownership;
-use crate::{model::directory::Entry, target::Metadata};
+use crate::{
+    model::directory::{Entry, Kind},
+    target::Metadata,
+};
+
+const SET_UID: u32 = 0o4000;
+const SET_GID: u32 = 0o2000;
 
 /// Names that were looked up, each once.
 #[derive(Debug, Default)]
@@ -33,8 +42,15 @@ impl Owners {
             Ownership::ByNameOrRoot => found.unwrap_or(0),
             Ownership::ByNumber | Ownership::ByNameOrNumber => found.unwrap_or(recorded),
         };
-        metadata.uid = or(user, metadata.uid);
-        metadata.gid = or(group, metadata.gid);
+        let (uid, gid) = (or(user, metadata.uid), or(group, metadata.gid));
+        let is_program = !matches!(entry.kind, Kind::Directory { .. });
+        if user.is_none() && uid != metadata.uid {
+            metadata.mode &= !SET_UID;
+        }
+        if group.is_none() && gid != metadata.gid && is_program {
+            metadata.mode &= !SET_GID;
+        }
+        (metadata.uid, metadata.gid) = (uid, gid);
     }
 }
 
@@ -53,4 +69,48 @@ fn number(
     let found = look_up(name);
     known.insert(name.into(), found);
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use windlass_format::time::Timestamp;
+
+    use super::*;
+
+    fn mapped(ownership: Ownership, kind: Kind, user: &str, uid: u32) -> (u32, u32) {
+        let time = Timestamp::utc(0, 0);
+        let mut entry = Entry {
+            name: Box::from(&b"file"[..]),
+            kind,
+            mode: 0o6755,
+            mtime: time,
+            atime: time,
+            ctime: None,
+            uid,
+            gid: uid,
+            user: user.into(),
+            group: user.into(),
+            inode: 0,
+            device: 0,
+            links: 1,
+            xattrs: Vec::new(),
+            residue: None,
+        };
+        let mut metadata = Metadata::of(&mut entry, |_| true);
+        Owners::default().map(ownership, &entry, &mut metadata);
+        (metadata.uid, metadata.mode)
+    }
+
+    #[test]
+    fn a_program_of_somebody_unknown_does_not_become_one_of_root() {
+        use Ownership::{ByNameOrNumber, ByNameOrRoot, ByNumber};
+        let unknown = "nobody has this name here";
+        assert_eq!(mapped(ByNameOrRoot, Kind::Fifo, unknown, 1234), (0, 0o755));
+        let directory = Kind::Directory { tree: None };
+        assert_eq!(mapped(ByNameOrRoot, directory, unknown, 1234), (0, 0o2755));
+        assert_eq!(mapped(ByNameOrRoot, Kind::Fifo, "root", 1234), (0, 0o6755));
+        assert_eq!(mapped(ByNameOrRoot, Kind::Fifo, "", 0), (0, 0o6755));
+        assert_eq!(mapped(ByNameOrNumber, Kind::Fifo, unknown, 1234), (1234, 0o6755));
+        assert_eq!(mapped(ByNumber, Kind::Fifo, unknown, 1234), (1234, 0o6755));
+    }
 }

@@ -136,7 +136,11 @@ impl<'a> Walker<'a> {
             && !folder.is_new()
             && let Some(dir) = &dir
         {
-            mirror::remove_extras(task, dir, &path, &names(&directory))?;
+            let is_top = match folder.up() {
+                Some(up) => up.dir(&task.handles)?.stat_self()?.device != dir.stat_self()?.device,
+                None => true,
+            };
+            mirror::remove_extras(task, dir, &path, &names(&directory), is_top)?;
         }
         let first_below = self.pending.len();
         let selects = !task.options.selection.is_all();

@@ -121,3 +121,26 @@ fn the_whole_system_is_never_mirrored_onto() {
     let refused = stage.restore(&root, options);
     assert!(matches!(refused, Err(RestoreError::DeleteFromRoot)), "{refused:?}");
 }
+
+#[test]
+fn what_a_file_system_mounted_below_the_target_keeps_for_itself_stays() {
+    let stage = Stage::new();
+    stage.write("volume/file", "x");
+    let root = stage.back_up();
+    fs::create_dir_all(stage.target("volume")).unwrap();
+    // Only root may mount.
+    let at = stage.target("volume");
+    let flags = rustix::mount::MountFlags::empty();
+    if rustix::mount::mount("none", &at, "tmpfs", flags, Some(c"size=1m")).is_err() {
+        return;
+    }
+    for name in ["volume/lost+found/1", "volume/extra", "lost+found/2", "other/lost+found/3"] {
+        add(&stage, name);
+    }
+    let report = stage.restore(&root, mirrored(&stage));
+    let kept = ["volume/lost+found/1", "volume/extra", "lost+found/2", "other/lost+found/3"]
+        .map(|name| stage.target(name).exists());
+    rustix::mount::unmount(&at, rustix::mount::UnmountFlags::DETACH).unwrap();
+    assert_eq!(report.unwrap().problems, []);
+    assert_eq!(kept, [true, false, true, false]);
+}
