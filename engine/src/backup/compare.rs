@@ -1,7 +1,8 @@
 //! Whether a file is as it was in the parent backup, by what a listing says of it.
 //!
 //! Invariants
-//! - An equal ctime proves metadata and extended attributes unchanged: they are not read again.
+//! - An equal ctime proves metadata and extended attributes unchanged: they are not read again. An
+//!   entry whose attributes could not all be read is kept without a ctime, which equals none.
 //! - Identity (inode, device, link count) of a file with several links is always taken afresh, so
 //!   that a node reused from the parent cannot join a false group of hard links on restore.
 //! - [`Policy::CloneAware`] trusts size and mtime, and reads a rotating share of the trusted files

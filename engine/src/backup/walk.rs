@@ -13,6 +13,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     io::{self, Read},
     os::unix::ffi::OsStrExt,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, PoisonError},
 };
@@ -26,6 +27,7 @@ use super::{
 };
 use crate::{
     clock::Zone,
+    fault::Fault,
     filter::{
         Filter,
         marker::{Header, Marked, Marker},
@@ -40,7 +42,7 @@ use crate::{
     reader::Reader,
     source::{
         FileKind, Stat,
-        fs::{Dir, Names},
+        fs::{Attributes, Dir, Names},
     },
 };
 
@@ -141,6 +143,8 @@ impl Queue {
 /// A directory while it is being compared with the parent backup.
 struct Listing<'a> {
     dir: &'a Arc<Dir>,
+    /// Whether it only leads to targets: nobody asked for what may not be read of it.
+    only_leads: bool,
     work: &'a Arc<DirWork>,
     slots: Vec<Option<Entry>>,
     to_read: Vec<ToRead>,
@@ -190,11 +194,11 @@ impl Walk {
             let slot = slots.len();
             let parent = child.path.parent().unwrap_or(&child.path);
             let own_name = child.path.file_name().unwrap_or_default().as_bytes();
-            let opened = Dir::open_root(parent).and_then(|dir| {
+            let opened = Dir::open_place(parent).and_then(|dir| {
                 // What leads to a target may be a link to a directory; the target itself may not.
                 let stat = match child.is_target {
                     true => dir.stat(own_name)?,
-                    false => Dir::open_root(&child.path)?.stat_self()?,
+                    false => Dir::open_place(&child.path)?.stat_self()?,
                 };
                 Ok((Arc::new(dir), stat))
             });
@@ -219,6 +223,7 @@ impl Walk {
             };
             let listing = Listing {
                 dir: &dir,
+                only_leads: !child.is_target,
                 work,
                 slots: Vec::new(),
                 to_read: Vec::new(),
@@ -296,7 +301,12 @@ impl Walk {
                 break;
             };
             if !self.run.cancel.is_cancelled() {
-                self.visit(job, &mut gather, &mut names);
+                // The run ends with it, and what it leaves half done goes nowhere; the other
+                // threads must not wait for this one.
+                let visit = AssertUnwindSafe(|| self.visit(job, &mut gather, &mut names));
+                if catch_unwind(visit).is_err() {
+                    self.run.fail(Fault::Bug("a source thread panicked"));
+                }
             }
             self.queue.done();
         }
@@ -321,6 +331,7 @@ impl Walk {
         let old_count = old.len();
         let mut listing = Listing {
             dir: &dir,
+            only_leads: false,
             work: &job.work,
             slots: Vec::with_capacity(names.len()),
             to_read: Vec::new(),
@@ -526,7 +537,10 @@ impl Walk {
     fn fresh_or_skip(&self, listing: &Listing<'_>, name: &[u8], stat: &Stat) -> Option<Entry> {
         match self.fresh(listing.dir, name, stat) {
             Ok((entry, xattr_error)) => {
-                if let Some(error) = xattr_error {
+                let is_expected = |error: &io::Error| {
+                    listing.only_leads && error.kind() == io::ErrorKind::PermissionDenied
+                };
+                if let Some(error) = xattr_error.filter(|error| !is_expected(error)) {
                     self.run.problem(&child_path(listing.work, name), &error);
                 }
                 Some(entry)
@@ -558,15 +572,20 @@ impl Walk {
             FileKind::Socket => Kind::Socket,
             FileKind::Other => Kind::Unknown,
         };
-        let (xattrs, error) = match dir.xattrs(name) {
-            Ok(xattrs) => (xattrs, None),
-            Err(error) => (Vec::new(), Some(error)),
-        };
-        let xattrs = xattrs
+        let Attributes { found, error } = dir.xattrs(name);
+        if let Some(gone) = error.as_ref().filter(|it| it.kind() == io::ErrorKind::NotFound) {
+            return Err(gone.kind().into());
+        }
+        let xattrs = found
             .into_iter()
             .map(|(name, value)| Xattr { name: name.into(), value: value.into() })
             .collect();
-        Ok((self.entry_of(name, stat, kind, xattrs), error))
+        let mut entry = self.entry_of(name, stat, kind, xattrs);
+        if error.is_some() {
+            // An equal ctime would prove to the next backup that nothing is missing here.
+            entry.ctime = None;
+        }
+        Ok((entry, error))
     }
 
     /// An entry from its parts.
@@ -704,5 +723,5 @@ fn read_head(dir: &Dir, marker: &Marker) -> Vec<u8> {
 }
 
 fn device_of(path: &Path) -> u64 {
-    Dir::open_root(path).and_then(|dir| dir.stat_self()).map_or(0, |stat| stat.device)
+    Dir::open_place(path).and_then(|dir| dir.stat_self()).map_or(0, |stat| stat.device)
 }

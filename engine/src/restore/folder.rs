@@ -26,7 +26,7 @@ use super::{
 use crate::{
     model::chunk::ChunkKey,
     monitor::{Action, ItemKind},
-    source::fs::Dir,
+    source::fs::{Attributes, Dir},
     target::{
         Metadata,
         fs::metadata::{Before, Subject, apply, is_same, set_directory_mode},
@@ -267,7 +267,6 @@ impl Folder {
 /// Whether what is created in `dir` gets an access list without being asked.
 pub(super) fn bequeaths(dir: &Dir) -> bool {
     // Where that cannot be told it may be so.
-    dir.xattrs_self().map_or(true, |found| {
-        found.iter().any(|(name, _)| name.as_slice() == b"system.posix_acl_default")
-    })
+    let Attributes { found, error } = dir.xattrs_self();
+    error.is_some() || found.iter().any(|(name, _)| name == b"system.posix_acl_default")
 }

@@ -30,6 +30,16 @@ use super::{FileKind, Moment, Stat};
 /// A name with its value.
 pub type Attribute = (Vec<u8>, Vec<u8>);
 
+/// Extended attributes as far as they can be read, in listing order; none where the file system
+/// has none.
+#[derive(Debug, Default)]
+pub struct Attributes {
+    /// Those that were read.
+    pub found: Vec<Attribute>,
+    /// Why some are missing.
+    pub error: Option<io::Error>,
+}
+
 /// An open directory.
 #[derive(Debug)]
 pub struct Dir {
@@ -72,6 +82,12 @@ impl Dir {
     /// Opens the directory at `path`, following symbolic links up to and including it.
     pub fn open_root(path: &Path) -> io::Result<Self> {
         Self::open(rustix::fs::CWD, path, DIRECTORY)
+    }
+
+    /// Opens the directory at `path` as a place for names in it, following symbolic links. That
+    /// takes no right to list it, and it cannot be listed.
+    pub fn open_place(path: &Path) -> io::Result<Self> {
+        Self::open(rustix::fs::CWD, path, DIRECTORY.union(OFlags::PATH))
     }
 
     /// Opens a directory in this one.
@@ -121,13 +137,13 @@ impl Dir {
         Ok(rustix::fs::readlinkat(&self.fd, name, Vec::new())?.into_bytes())
     }
 
-    /// Extended attributes of an entry, in listing order; none where the file system has none.
-    pub fn xattrs(&self, name: &[u8]) -> io::Result<Vec<Attribute>> {
+    /// Extended attributes of an entry.
+    pub fn xattrs(&self, name: &[u8]) -> Attributes {
         xattr::of_entry(&self.fd, name)
     }
 
     /// Extended attributes of the directory itself.
-    pub fn xattrs_self(&self) -> io::Result<Vec<Attribute>> {
+    pub fn xattrs_self(&self) -> Attributes {
         xattr::of_open(&self.fd)
     }
 

@@ -255,3 +255,34 @@ fn a_cancelled_backup_to_a_directory_leaves_no_temporary_file() {
     scene.back_up(&repository);
     scene.check_whole(&scene.try_open_at(&place).expect("opened"));
 }
+
+#[test]
+fn an_adapter_that_panics_ends_the_backup_and_leaves_nobody_waiting() {
+    let scene = source();
+    for number in 0..20 {
+        scene.write(&format!("many/dir{number}/file"), noise(number, 100));
+    }
+    let store = empty(Version::V2);
+    // Directories in packs of their own, so that each is read for itself.
+    let small = |scene: &Scene| Options { pack_bytes: 1, ..scene.options() };
+    scene.try_back_up(&scene.open(store.clone()), small(&scene)).expect("backed up");
+    // The first ones are read on the way to the source, the others by the threads that walk it.
+    for skip in [0, 1, 5, 6, 10] {
+        let (faulty, faults) = faulty(&store);
+        let repository = scene.open(faulty);
+        // Once, so that the other threads are left to wait for the one that is lost.
+        let (action, prefix, times) = (Action::Read, "data/".into(), 1);
+        faults.add(Rule { action, prefix, skip, times, fault: Fault::Panic });
+        let options = small(&scene);
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let (monitor, cancel) = (Arc::new(Silent::default()), Cancel::new());
+            let runtime = super::scene::runtime();
+            let result = runtime.block_on(backup::run(&repository, options, monitor, &cancel));
+            sender.send(result.expect_err("a panic is no success").class()).expect("awaited");
+        });
+        let class = receiver.recv_timeout(Duration::from_secs(60));
+        assert_eq!(class, Ok(Class::Bug), "from read {skip} on");
+        assert_eq!(locks(&store), [""; 0], "from read {skip} on");
+    }
+}

@@ -3,7 +3,7 @@
 //! There is no such call relative to a descriptor on kernels in use, and a descriptor that stands
 //! for a symbolic link cannot be asked, so the entry is named through `/proc/self/fd`.
 
-use std::{io, mem::MaybeUninit, os::fd::AsRawFd, sync::OnceLock};
+use std::{mem::MaybeUninit, os::fd::AsRawFd, sync::OnceLock};
 
 use rustix::{
     buffer::spare_capacity,
@@ -12,14 +12,14 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Attribute, FILE, open_quietly};
+use super::{Attributes, FILE, open_quietly};
 
 /// Enough for what most files have; asked for on the stack.
 const USUAL_BYTES: usize = 1024;
 /// The kernel's own limit of a list of names and of a value.
 const MAX_BYTES: usize = 64 * 1024;
 
-pub(super) fn of_entry(directory: &OwnedFd, name: &[u8]) -> io::Result<Vec<Attribute>> {
+pub(super) fn of_entry(directory: &OwnedFd, name: &[u8]) -> Attributes {
     if !has_proc() {
         return without_proc(directory, name);
     }
@@ -35,7 +35,7 @@ pub(super) fn of_entry(directory: &OwnedFd, name: &[u8]) -> io::Result<Vec<Attri
     )
 }
 
-pub(super) fn of_open(fd: &OwnedFd) -> io::Result<Vec<Attribute>> {
+pub(super) fn of_open(fd: &OwnedFd) -> Attributes {
     all(
         |room| match room {
             Room::Stack(room) => flistxattr(fd, room).map(|(names, _)| names.len()),
@@ -45,7 +45,7 @@ pub(super) fn of_open(fd: &OwnedFd) -> io::Result<Vec<Attribute>> {
     )
 }
 
-fn without_proc(directory: &OwnedFd, name: &[u8]) -> io::Result<Vec<Attribute>> {
+fn without_proc(directory: &OwnedFd, name: &[u8]) -> Attributes {
     match open_quietly(directory, name, FILE) {
         Ok(entry) => of_open(&entry),
         // A symbolic link, a socket or a device that is not there.
@@ -55,9 +55,9 @@ fn without_proc(directory: &OwnedFd, name: &[u8]) -> io::Result<Vec<Attribute>> 
                 Some(Errno::LOOP | Errno::NXIO | Errno::NODEV)
             ) =>
         {
-            Ok(Vec::new())
+            Attributes::default()
         }
-        Err(error) => Err(error),
+        Err(error) => Attributes { found: Vec::new(), error: Some(error) },
     }
 }
 
@@ -74,16 +74,19 @@ enum Room<'a> {
 fn all(
     list: impl Fn(Room<'_>) -> Result<usize, Errno>,
     get: impl Fn(&[u8], &mut Vec<u8>) -> Result<usize, Errno>,
-) -> io::Result<Vec<Attribute>> {
+) -> Attributes {
+    let mut attributes = Attributes::default();
+    let failed = |errno: Errno| Attributes { found: Vec::new(), error: Some(errno.into()) };
     let mut stack = [MaybeUninit::uninit(); USUAL_BYTES];
     match list(Room::Stack(&mut stack)) {
-        Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
+        Ok(0) | Err(Errno::OPNOTSUPP) => return attributes,
         Ok(_) | Err(Errno::RANGE) => {}
-        Err(errno) => return Err(errno.into()),
+        Err(errno) => return failed(errno),
     }
     let mut names = Vec::with_capacity(MAX_BYTES);
-    list(Room::Heap(&mut names))?;
-    let mut attributes = Vec::new();
+    if let Err(errno) = list(Room::Heap(&mut names)) {
+        return failed(errno);
+    }
     for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
         let mut value = Vec::with_capacity(USUAL_BYTES);
         let got = match get(name, &mut value) {
@@ -96,12 +99,15 @@ fn all(
         match got {
             Ok(_) => {
                 value.shrink_to_fit();
-                attributes.push((name.to_vec(), value));
+                attributes.found.push((name.to_vec(), value));
             }
             // Removed since it was listed.
             Err(Errno::NODATA) => {}
-            Err(errno) => return Err(errno.into()),
+            // The others are worth having.
+            Err(errno) => {
+                attributes.error.get_or_insert(errno.into());
+            }
         }
     }
-    Ok(attributes)
+    attributes
 }
