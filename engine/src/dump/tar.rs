@@ -61,10 +61,37 @@ impl<W: Write> Writer<W> {
         attributes(entry, &mut records);
         header.set_cksum();
 
-        let write = |error| BeginError::Write(error);
-        let records = records.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
-        self.0.append_pax_extensions(records).map_err(write)?;
-        self.0.get_mut().write_all(header.as_bytes()).map_err(write)
+        self.extend(item.path, &records)
+            .and_then(|()| self.0.get_mut().write_all(header.as_bytes()))
+            .map_err(BeginError::Write)
+    }
+
+    /// Writes the extended header. It has a name, which nobody looks at but who takes a header
+    /// without one for the end of the archive.
+    fn extend(&mut self, path: &[u8], records: &[Record]) -> io::Result<()> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let mut body = Vec::new();
+        records.iter().for_each(|(key, value)| push_record(key, value, &mut body));
+        let mut header = tar::Header::new_ustar();
+        let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        let ascii = name.iter().filter(|byte| byte.is_ascii_graphic()).copied();
+        let name: Vec<u8> = b"PaxHeaders/".iter().copied().chain(ascii).take(MOST_NAME).collect();
+        if let Some(ustar) = header.as_ustar_mut() {
+            ustar.name[..name.len()].copy_from_slice(&name);
+        }
+        header.set_entry_type(tar::EntryType::XHeader);
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_size(body.len() as u64);
+        header.set_cksum();
+        let out = self.0.get_mut();
+        out.write_all(header.as_bytes())?;
+        out.write_all(&body)?;
+        self.pad(body.len() as u64)
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -81,6 +108,19 @@ impl<W: Write> Writer<W> {
     pub(super) fn finish(self) -> io::Result<W> {
         self.0.into_inner()
     }
+}
+
+/// A record: its whole length in decimal, its own digits included, a space, key, `=`, value, line
+/// break.
+fn push_record(key: &str, value: &[u8], body: &mut Vec<u8>) {
+    let rest = key.len() + value.len() + b" =\n".len();
+    let mut digits = 1;
+    while (rest + digits).to_string().len() > digits {
+        digits += 1;
+    }
+    body.extend_from_slice(format!("{} {key}=", rest + digits).as_bytes());
+    body.extend_from_slice(value);
+    body.push(b'\n');
 }
 
 /// Puts text into its field, and into a record too where the field is too short or not ASCII.
@@ -148,6 +188,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn records_count_their_own_length() {
+        for (value, text) in [(0, "5 k=\n"), (4, "9 k=xxxx\n"), (5, "11 k=xxxxx\n")] {
+            let mut body = Vec::new();
+            push_record("k", &vec![b'x'; value], &mut body);
+            assert_eq!(body, text.as_bytes());
+        }
+        let mut body = Vec::new();
+        push_record("k", &[b'x'; 94], &mut body);
+        assert!(body.starts_with(b"101 k=") && body.len() == 101);
+    }
+
+    #[test]
     fn moments_before_the_epoch_count_backwards() {
         for (seconds, nanos, text) in [
             (5, 0, "5"),
@@ -157,6 +209,38 @@ mod tests {
             (0, 1, "0.000000001"),
         ] {
             assert_eq!(decimal(seconds, nanos), text);
+        }
+    }
+
+    #[test]
+    fn sizes_of_eight_gibibytes_and_more_are_kept() {
+        let time = windlass_format::time::Timestamp::utc(0, 0);
+        let entry = Entry {
+            name: Box::from(&b"file"[..]),
+            kind: crate::model::directory::Kind::Fifo,
+            mode: 0o644,
+            mtime: time,
+            atime: time,
+            ctime: None,
+            uid: 0,
+            gid: 0,
+            user: Box::default(),
+            group: Box::default(),
+            inode: 0,
+            device: 0,
+            links: 0,
+            xattrs: Vec::new(),
+            residue: None,
+        };
+        for size_bytes in [MOST_NUMBER, MOST_NUMBER + 1, 9 << 30, 1 << 50] {
+            let mut writer = Writer::new(Vec::new());
+            let item = Item { path: b"file", entry: &entry, what: What::File { size_bytes } };
+            assert!(writer.begin(&item).is_ok());
+            let archive = std::mem::take(writer.0.get_mut());
+            let mut archive = tar::Archive::new(archive.as_slice());
+            let mut entries = archive.entries().expect("an archive");
+            let entry = entries.next().expect("a member").expect("readable");
+            assert_eq!(entry.size(), size_bytes);
         }
     }
 }

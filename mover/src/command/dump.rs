@@ -1,9 +1,10 @@
 //! `dump`: a file as it is, or a directory as an archive.
 
 use std::{
+    ffi::OsString,
     fs::File,
     io::{self, ErrorKind, IsTerminal},
-    os::fd::AsFd,
+    os::{fd::AsFd, unix::ffi::OsStrExt},
     path::PathBuf,
     sync::Arc,
 };
@@ -35,7 +36,7 @@ pub(crate) struct Args {
     snapshot: String,
     /// The file or directory; `/` for all
     #[arg(value_name = "FILE")]
-    file: String,
+    file: OsString,
     #[command(flatten)]
     filter: FilterArgs,
     /// How directories are written
@@ -74,7 +75,7 @@ async fn dumped(
         let top = top.unwrap_or_default();
         let tree = walker.find_directory(snapshot.root.tree, top.as_bytes());
         let tree = tree.map_err(reading::not_found)?;
-        let path = absolute(&args.file);
+        let path = absolute(args.file.as_bytes());
         let found = walker.find(tree, &path).map_err(reading::not_found)?;
         if let Found::Entry(entry) = &found
             && let Kind::File { .. } = entry.kind
@@ -130,16 +131,16 @@ fn ended(result: Result<(), DumpError>) -> Result<(), Failure> {
 }
 
 /// The path with one slash in front and none behind, without `.` and `..`.
-fn absolute(path: &str) -> Vec<u8> {
-    let mut names: Vec<&str> = Vec::new();
-    for name in path.split('/') {
+fn absolute(path: &[u8]) -> Vec<u8> {
+    let mut names: Vec<&[u8]> = Vec::new();
+    for name in path.split(|byte| *byte == b'/') {
         match name {
-            "" | "." => {}
-            ".." => drop(names.pop()),
+            b"" | b"." => {}
+            b".." => drop(names.pop()),
             name => names.push(name),
         }
     }
-    format!("/{}", names.join("/")).into_bytes()
+    [b"/", names.join(&b'/').as_slice()].concat()
 }
 
 #[cfg(test)]
@@ -151,7 +152,7 @@ mod tests {
         for (path, expected) in
             [("", "/"), ("/", "/"), ("a//b/", "/a/b"), ("/a/./b/../c", "/a/c"), ("../..", "/")]
         {
-            assert_eq!(absolute(path), expected.as_bytes());
+            assert_eq!(absolute(path.as_bytes()), expected.as_bytes());
         }
     }
 }
