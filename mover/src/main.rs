@@ -21,7 +21,7 @@ mod units;
 
 use std::{process::ExitCode, sync::Arc};
 
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use windlass_engine::{cancel::Cancel, repository::Environment};
 
@@ -33,6 +33,7 @@ use settings::{Settings, environment::Variables};
 
 fn main() -> ExitCode {
     windlass_engine::heap::return_large_blocks();
+    open_many_files();
     let cli = match Cli::of_process() {
         Ok(cli) => cli,
         Err(error) => return output::usage(&error),
@@ -65,6 +66,17 @@ fn run(command: args::Command, session: Session) -> Result<Outcome, Failure> {
     // What was cancelled may sit in a system call; nobody waits for it.
     runtime.shutdown_background();
     result
+}
+
+/// Raises the limit of open files as far as is allowed and sensible: each level of a deep tree whose
+/// directories wait holds one. What cannot be raised stays.
+fn open_many_files() {
+    const MOST: u64 = 1 << 16;
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.unwrap_or(MOST).min(MOST);
+    if limit.current.is_some_and(|current| current < most) {
+        let _stays = setrlimit(Resource::Nofile, Rlimit { current: Some(most), ..limit });
+    }
 }
 
 /// Cancels at the first signal, leaves at the second.
