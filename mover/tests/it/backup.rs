@@ -213,3 +213,27 @@ fn names_of_files_cannot_write_to_the_terminal() {
     assert!(!said.out.contains('\x1b') && said.out.contains("\\u{1b}[2Jx\\nsnapshot"), "{said:?}");
     assert_eq!(said.out.lines().filter(|line| line.ends_with(" saved")).count(), 1);
 }
+
+#[test]
+fn a_deep_tree_needs_no_high_limit_of_open_files() {
+    const LEVELS: usize = 60;
+    let place = Place::with_repository();
+    let mut path = place.path("src");
+    for _level in 0..LEVELS {
+        for name in ["v", "w", "x", "y", "z"] {
+            fs::create_dir(path.join(name)).expect("made");
+            fs::write(path.join(name).join("file"), name).expect("written");
+        }
+        path.push("v");
+    }
+    let own = place.command::<&str>(&[]);
+    let mut limited = std::process::Command::new("sh");
+    limited.arg("-c").arg("ulimit -Sn 48; exec \"$0\" backup src").arg(own.get_program());
+    limited.current_dir(place.dir.path()).env_clear();
+    for (name, value) in own.get_envs() {
+        limited.envs(value.map(|value| (name, value)));
+    }
+    let said = crate::place::Said::of(&mut limited);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.out.contains("302 new"), "{said:?}");
+}

@@ -1,5 +1,6 @@
 //! The behaviour of the binary, seen from outside.
 
+mod archive;
 mod backup;
 mod bad_input;
 mod default_repository;
@@ -10,6 +11,8 @@ mod hostile;
 mod interrupt;
 mod json;
 mod key;
+mod kill;
+mod kopia;
 mod look;
 mod options;
 mod password;

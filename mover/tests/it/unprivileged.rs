@@ -1,4 +1,4 @@
-//! Restores by someone who may not give files away.
+//! Restores by someone who may not give files away, backups by someone who may not read all.
 
 use std::{
     ffi::CString,
@@ -7,6 +7,7 @@ use std::{
         ffi::OsStrExt,
         fs::{MetadataExt, PermissionsExt, chown, symlink},
     },
+    path::Path,
     process::Command,
 };
 
@@ -67,4 +68,54 @@ fn files_arrive_and_what_was_not_possible_is_said_once() {
             assert_eq!(said.code, theirs.code, "{theirs:?}");
         }
     }
+}
+
+fn mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).expect("chmod");
+}
+
+#[test]
+fn what_cannot_be_read_is_named_and_the_rest_is_kept() {
+    if !rustix::process::geteuid().is_root() {
+        skipped("only root can make what others may not read");
+        return;
+    }
+    let place = Place::with_repository();
+    fs::create_dir(place.path("src/closed")).expect("made");
+    place.write("src/closed/in", b"x");
+    mode(&place.path("src/closed"), 0o700);
+    place.write("src/secret", b"x");
+    mode(&place.path("src/secret"), 0o600);
+    let said = place.run_as_nobody(&["backup", "src"]);
+    said.refused(3, &["src/closed", "src/secret"]);
+    let listed = place.run_as_nobody(&["ls", "latest"]).out;
+    assert!(listed.contains("/src/d/b"), "{listed}");
+    assert!(!listed.contains("secret") && !listed.contains("/in"), "{listed}");
+}
+
+#[test]
+fn attributes_that_may_not_be_read_on_the_way_to_a_target_are_kept_by_who_may_read_them() {
+    if !rustix::process::geteuid().is_root() {
+        skipped("only root can make what others may not read");
+        return;
+    }
+    let place = Place::with_repository();
+    let way = place.path("src");
+    let flags = rustix::fs::XattrFlags::empty();
+    if rustix::fs::setxattr(&way, "user.note", b"kept", flags).is_err() {
+        skipped("the file system of temporary files has no attributes");
+        return;
+    }
+    mode(&way, 0o711);
+    let target = place.path("src/d");
+    let target = target.to_str().expect("UTF-8");
+    // Nobody asked for what is above the target, so this is no problem.
+    let said = place.run_as_nobody(&["backup", "--host=h", target]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let above = format!("latest:{}", place.dir.path().display());
+    let is_kept = || place.done(&["cat", "tree", &above]).out.contains("user.note");
+    assert!(!is_kept());
+    // An equal ctime does not prove that nothing is missing there.
+    place.done(&["backup", "--host=h", target]);
+    assert!(is_kept(), "the attribute is lost for good");
 }
