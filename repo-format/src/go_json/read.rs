@@ -295,6 +295,14 @@ impl<'a> Reader<'a> {
         Ok(from.get(..length).unwrap_or_default())
     }
 
+    /// Any value, as Go writes it when it carries it through: see [`super::push_compact`].
+    pub fn compact_value(&mut self) -> Result<String, Damage> {
+        let raw = String::from_utf8_lossy(self.raw_value()?);
+        let mut compact = Vec::with_capacity(raw.len());
+        super::push_compact(raw.as_bytes(), &mut compact);
+        Ok(String::from_utf8_lossy(&compact).into_owned())
+    }
+
     /// Passes over any value.
     pub fn skip_value(&mut self) -> Result<(), Damage> {
         self.skip_nested(0)

@@ -8,8 +8,8 @@
 //!
 //! Invariants
 //! - Decodes exactly if version is 1 or 2, the id 64 hex digits, the polynomial irreducible.
-//! - Keys restic does not know are kept in order and as written, and encode behind its own: rustic
-//!   has several, and [`Chunker`] is one of ours. restic ignores them and drops them when it
+//! - Keys restic does not know are kept in order, escaped as Go does, and encode behind its own:
+//!   rustic has several, and [`Chunker`] is one of ours. restic ignores them and drops them when it
 //!   rewrites the config.
 
 use super::RepositoryId;
@@ -99,10 +99,7 @@ impl Config {
                 _ if extra.len() == MAX_EXTRA => {
                     return Err(Damage::OverLimit { what: "config keys", max: 256 });
                 }
-                _ => {
-                    let raw = String::from_utf8_lossy(reader.raw_value()?).into_owned();
-                    extra.push((key.to_owned(), raw));
-                }
+                _ => extra.push((key.to_owned(), reader.compact_value()?)),
             }
             Ok(())
         })?;

@@ -5,7 +5,7 @@
 //! `internal/data/snapshot.go`.
 //!
 //! Invariant: keys restic does not know (rustic's label, parents, delete, description and further
-//! members of the summary) are kept as written and encode behind the known ones.
+//! members of the summary) are kept, escaped as Go does, and encode behind the known ones.
 
 use super::{BlobId, SnapshotId};
 use crate::{
@@ -249,8 +249,7 @@ fn read_extra(
     if extra.len() == MAX_EXTRA {
         return Err(Damage::OverLimit { what: "snapshot keys", max: 256 });
     }
-    let raw = String::from_utf8_lossy(reader.raw_value()?).into_owned();
-    extra.push((key.to_owned(), raw));
+    extra.push((key.to_owned(), reader.compact_value()?));
     Ok(())
 }
 

@@ -217,8 +217,7 @@ fn read_generic(reader: &mut Reader<'_>) -> Result<Vec<(String, String)>, Damage
     }
     reader.object(|reader, key| {
         limit(generic.len())?;
-        let raw = String::from_utf8_lossy(reader.raw_value()?).into_owned();
-        generic.push((key.to_owned(), raw));
+        generic.push((key.to_owned(), reader.compact_value()?));
         Ok(())
     })?;
     Ok(generic)

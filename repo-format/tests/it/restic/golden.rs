@@ -224,6 +224,18 @@ fn what_rustic_adds_to_a_snapshot_is_kept() {
 }
 
 #[test]
+fn what_others_escape_otherwise_is_one_text_however_often_it_is_written() {
+    let tree = "00".repeat(31) + "01";
+    let json = format!(
+        r#"{{"tree":"{tree}","label":"a & <b>","delete":{{ "After" : "x" }},"summary":{{"command":"a\u0026&"}}}}"#
+    );
+    let snapshot = Snapshot::decode(json.as_bytes()).unwrap();
+    let label = |snapshot: &Snapshot| snapshot.extra[0].1.clone();
+    assert_eq!(label(&snapshot), r#""a \u0026 \u003cb\u003e""#);
+    assert_eq!(Snapshot::decode(&snapshot.encode()), Ok(snapshot));
+}
+
+#[test]
 fn locks_come_out_as_they_went_in() {
     let mut found = 0;
     for opened in &*ALL {
