@@ -1,11 +1,14 @@
-//! How fast is SHA-256 when one thread hashes several things at once?
+//! How fast is SHA-256 when one thread hashes several things at once, and what do tag and keystream
+//! of what is sealed cost?
 //!
-//! The peer is the crate `sha2`, which every other tool's speed is close to.
+//! Peers are the crates `sha2`, which every other tool's speed is close to, `poly1305`, `aes` and
+//! `ctr`.
 
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use windlass_benches::data::random_bytes;
+use windlass_lanes::aes_ctr::Aes256Ctr;
 use windlass_lanes::poly1305;
 use windlass_lanes::sha256::{Sha256, digest_many, update_many};
 
@@ -85,5 +88,33 @@ fn tags(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, digests, chunk_and_pack, tags);
+/// The keystream of what is sealed; the crates `aes` and `ctr` are both twin and peer.
+fn keystreams(c: &mut Criterion) {
+    let data = random_bytes(1 << 20);
+    let (cipher, counter) = (Aes256Ctr::new(&[7; 32]), [9; 16]);
+    let mut group = c.benchmark_group("aes-256-ctr");
+    for length in [1 << 10, 16 << 10, 1 << 20] {
+        let data = &data[..length];
+        let mut out = Vec::new();
+        group.throughput(Throughput::Bytes(length as u64));
+        group.bench_function(format!("lanes/{length}"), |b| {
+            b.iter(|| {
+                out.clear();
+                cipher.append(&counter, black_box(data), &mut out);
+            });
+        });
+        group.bench_function(format!("lanes, compared/{length}"), |b| {
+            b.iter(|| assert!(cipher.decrypts_to(&counter, black_box(&out), data)));
+        });
+        group.bench_function(format!("aes and ctr/{length}"), |b| {
+            b.iter(|| {
+                out.clear();
+                cipher.append_portable(&counter, black_box(data), &mut out);
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, digests, chunk_and_pack, tags, keystreams);
 criterion_main!(benches);

@@ -10,6 +10,7 @@
 //!
 //! Not here: formats, threads, I/O.
 
+pub mod aes_ctr;
 pub mod buzhash;
 #[cfg(target_arch = "x86_64")]
 mod columns;

@@ -16,14 +16,11 @@
 //! - Neither an all-zero key part nor an all-zero nonce is accepted.
 
 use aes::{
-    Aes128Enc, Aes256Enc, Block,
-    cipher::{
-        Array, BlockCipherEncrypt as _, InnerIvInit as _, KeyInit as _, StreamCipherCore as _,
-    },
+    Aes128Enc,
+    cipher::{Array, BlockCipherEncrypt as _, KeyInit as _},
 };
-use ctr::{CtrCore, flavors::Ctr128BE};
 use subtle::ConstantTimeEq as _;
-use windlass_lanes::poly1305;
+use windlass_lanes::{aes_ctr::Aes256Ctr, poly1305};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -38,16 +35,13 @@ pub const OVERHEAD: usize = NONCE + TAG;
 const NONCE: usize = 16;
 const TAG: usize = 16;
 
-/// Bytes that are copied and then encrypted while they are still in the nearest cache.
-const STRIDE: usize = 4096;
-
 /// A repository's keys, or the ones derived from a password, ready for use.
 #[derive(Clone)]
 pub struct MasterKey {
     encrypt: Secret<32>,
     mac_k: Secret<16>,
     mac_r: Secret<16>,
-    cipher: Aes256Enc,
+    cipher: Aes256Ctr,
     mac_cipher: Aes128Enc,
 }
 
@@ -74,7 +68,7 @@ impl MasterKey {
         let (mac_k, rest) = take(rest);
         let (mac_r, _) = take(rest);
         Self {
-            cipher: Aes256Enc::new(&Array(encrypt)),
+            cipher: Aes256Ctr::new(&encrypt),
             mac_cipher: Aes128Enc::new(&Array(mac_k)),
             encrypt: Secret::new(encrypt),
             mac_k: Secret::new(mac_k),
@@ -125,10 +119,6 @@ impl MasterKey {
         s.copy_from_slice(&encrypted);
         poly1305::tag(&key, cipher)
     }
-
-    fn keystream(&self, nonce: &[u8; NONCE]) -> CtrCore<&Aes256Enc, Ctr128BE> {
-        CtrCore::inner_iv_init(&self.cipher, &Array(*nonce))
-    }
 }
 
 /// Appends nonce, ciphertext and tag to `out`; the only allocation is `out` growing.
@@ -139,12 +129,7 @@ pub fn seal(key: &MasterKey, nonce: &[u8; NONCE], plain: &[u8], out: &mut Vec<u8
     out.reserve(plain.len() + OVERHEAD);
     out.extend_from_slice(nonce);
     let start = out.len();
-    let mut keystream = key.keystream(nonce);
-    for stride in plain.chunks(STRIDE) {
-        let from = out.len();
-        out.extend_from_slice(stride);
-        apply(&mut keystream, out.get_mut(from..).unwrap_or_default());
-    }
+    key.cipher.append(nonce, plain, out);
     let tag = key.tag(nonce, out.get(start..).unwrap_or_default());
     out.extend_from_slice(&tag);
 }
@@ -157,9 +142,18 @@ pub fn open(
     out: &mut Vec<u8>,
 ) -> Result<(), Damage> {
     out.clear();
+    open_onto(key, what, sealed, out)
+}
+
+/// Appends the plaintext of `sealed` to `out`, or nothing.
+pub fn open_onto(
+    key: &MasterKey,
+    what: &'static str,
+    sealed: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), Damage> {
     let (nonce, cipher) = authenticated(key, what, sealed)?;
-    out.extend_from_slice(cipher);
-    decrypt(key, nonce, out);
+    key.cipher.append(nonce, cipher, out);
     Ok(())
 }
 
@@ -172,28 +166,18 @@ pub fn open_in_place<'a>(
     let length = authenticated(key, what, sealed)?.1.len();
     let (nonce, rest) = sealed.split_first_chunk_mut::<NONCE>().ok_or(Damage::BadTag { what })?;
     let cipher = rest.get_mut(..length).unwrap_or_default();
-    decrypt(key, nonce, cipher);
+    key.cipher.apply(nonce, cipher);
     Ok(cipher)
 }
 
 /// Whether `sealed` opens to `plain`: its tag and every byte.
 ///
 /// For proving right after [`seal`] that what is about to be stored can be read back, with nothing
-/// written but a stride that stays in the nearest cache.
+/// written anywhere.
 #[must_use]
 pub fn opens_to(key: &MasterKey, sealed: &[u8], plain: &[u8]) -> bool {
     let Ok((nonce, cipher)) = authenticated(key, "sealed bytes", sealed) else { return false };
-    if cipher.len() != plain.len() {
-        return false;
-    }
-    let mut keystream = key.keystream(nonce);
-    let mut stride = [0; STRIDE];
-    cipher.chunks(STRIDE).zip(plain.chunks(STRIDE)).all(|(cipher, plain)| {
-        let Some(opened) = stride.get_mut(..cipher.len()) else { return false };
-        opened.copy_from_slice(cipher);
-        apply(&mut keystream, opened);
-        *opened == *plain
-    })
+    key.cipher.decrypts_to(nonce, cipher, plain)
 }
 
 type Parts<'a> = (&'a [u8; NONCE], &'a [u8], &'a [u8; TAG]);
@@ -219,24 +203,6 @@ fn authenticated<'a>(
         Ok((nonce, cipher))
     } else {
         Err(Damage::BadTag { what })
-    }
-}
-
-fn decrypt(key: &MasterKey, nonce: &[u8; NONCE], data: &mut [u8]) {
-    apply(&mut key.keystream(nonce), data);
-}
-
-/// Goes on with a keystream; only the last piece may end within a block.
-fn apply(keystream: &mut CtrCore<&Aes256Enc, Ctr128BE>, data: &mut [u8]) {
-    let (blocks, tail) = data.as_chunks_mut();
-    keystream.apply_keystream_blocks(Block::cast_slice_from_core_mut(blocks));
-    if tail.is_empty() {
-        return;
-    }
-    let mut block = Block::default();
-    keystream.write_keystream_block(&mut block);
-    for (byte, key) in tail.iter_mut().zip(block) {
-        *byte ^= key;
     }
 }
 
