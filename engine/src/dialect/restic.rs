@@ -126,15 +126,12 @@ impl Codec {
         if at.raw_bytes > MOST_CHUNK_BYTES {
             return Err(Damage::OverLimit { what, max: u64::from(MOST_CHUNK_BYTES) });
         }
-        envelope::open(&self.key, what, stored, &mut scratch.packed)?;
         if at.coding == RAW {
-            out.extend_from_slice(&scratch.packed);
-            return Ok(());
+            return envelope::open_onto(&self.key, what, stored, out);
         }
-        let Scratch { decompressor, packed, check, .. } = scratch;
-        decompressor.decompress_exact(what, packed, at.raw_bytes as usize, check)?;
-        out.extend_from_slice(check);
-        Ok(())
+        let Scratch { decompressor, packed, .. } = scratch;
+        envelope::open(&self.key, what, stored, packed)?;
+        decompressor.decompress_onto(what, packed, at.raw_bytes as usize, out)
     }
 
     pub(super) fn seal(

@@ -115,12 +115,33 @@ impl Decompressor {
         out: &mut Vec<u8>,
     ) -> Result<(), Damage> {
         out.clear();
-        out.reserve_exact(length);
+        self.decompress_onto(what, packed, length, out)
+    }
+
+    /// Appends the plaintext, which must have exactly `length` bytes, to `out`, or nothing. On
+    /// `length` see [`decompress_exact`](Self::decompress_exact).
+    pub fn decompress_onto(
+        &mut self,
+        what: &'static str,
+        packed: &[u8],
+        length: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Damage> {
+        let from = out.len();
+        if out.capacity() - from < length {
+            // To the byte where it is the first, as usual where more follow.
+            if from == 0 { out.reserve_exact(length) } else { out.reserve(length) }
+        }
+        let mut behind = Cursor::new(&mut *out);
+        behind.set_position(count(from));
         // A vector longer than asked for must not hide a frame longer than promised.
-        let Ok(written) = self.context.decompress(out, packed) else {
-            return Err(Damage::Compression { what });
-        };
-        if written == length { Ok(()) } else { Err(Damage::Compression { what }) }
+        match self.context.decompress(&mut behind, packed) {
+            Ok(written) if written == length => Ok(()),
+            _ => {
+                out.truncate(from);
+                Err(Damage::Compression { what })
+            }
+        }
     }
 
     /// Replaces what is in `out` by the plaintext, of at most `max` bytes.
