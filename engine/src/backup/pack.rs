@@ -1,9 +1,10 @@
 //! Packs while they are being filled, and how small ones are joined at the end.
 //!
 //! Invariants
-//! - Bytes go straight into the draft; a pack is hashed while it grows, never in a second pass.
+//! - A pack is hashed while it grows, never in a second pass.
 //! - `fresh` holds what was appended and not hashed yet: the next batch hashes it beside its own
-//!   chunks, so that several streams share the processor's pipeline.
+//!   chunks, so that several streams share the processor's pipeline. Then it goes into the draft,
+//!   many small chunks with one write.
 //! - Each lane has two open packs and every chunk goes to one of them at random: the order of
 //!   lengths in a pack does not give away the order of chunks in a file.
 
@@ -87,16 +88,14 @@ pub(super) struct PackSet {
 }
 
 impl OpenPack {
-    /// Lets `seal` append a sealed chunk, and hands exactly those bytes on to the draft.
+    /// Lets `seal` append a sealed chunk.
     pub(super) fn append(
         &mut self,
         seal: impl FnOnce(&mut Vec<u8>) -> Result<(ChunkKey, u32, Coding), Fault>,
     ) -> Result<u32, Fault> {
         let start = self.fresh.len();
         let (key, raw_bytes, coding) = seal(&mut self.fresh)?;
-        let sealed = &self.fresh[start..];
-        self.draft.append(sealed)?;
-        let stored_bytes = sealed.len() as u32;
+        let stored_bytes = (self.fresh.len() - start) as u32;
         self.builder.add(key, stored_bytes, raw_bytes, coding);
         Ok(stored_bytes)
     }
@@ -107,9 +106,7 @@ impl OpenPack {
 
     /// Appends every chunk of `small`, whose bytes are read back from its draft.
     fn join(&mut self, mut small: Self) -> Result<(), Fault> {
-        let bytes = small.draft.read_back()?;
-        self.draft.append(&bytes)?;
-        self.fresh.extend_from_slice(&bytes);
+        self.fresh.extend_from_slice(&small.draft.read_back()?);
         self.builder.join(small.builder);
         Ok(())
     }
@@ -137,19 +134,19 @@ impl PackSet {
     }
 
     /// All that was [unhashed](Self::unhashed) is hashed now: packs that were closing are complete.
-    pub(super) fn hashed(&mut self) -> Vec<FinishedPack> {
-        for pack in self.data.iter_mut().chain(&mut self.meta) {
-            pack.fresh.clear();
-        }
-        self.closing
-            .drain(..)
-            .map(|mut pack| {
+    pub(super) fn hashed(&mut self) -> Result<Vec<FinishedPack>, Fault> {
+        for pack in self.data.iter_mut().chain(&mut self.meta).chain(&mut self.closing) {
+            if !pack.fresh.is_empty() {
+                pack.draft.append(&pack.fresh)?;
                 pack.fresh.clear();
-                self.spare.push(pack.fresh);
-                let (name, chunks) = pack.builder.finish();
-                FinishedPack { draft: pack.draft, info: PackInfo { name, lane: pack.lane, chunks } }
-            })
-            .collect()
+            }
+        }
+        let finished = self.closing.drain(..).map(|pack| {
+            self.spare.push(pack.fresh);
+            let (name, chunks) = pack.builder.finish();
+            FinishedPack { draft: pack.draft, info: PackInfo { name, lane: pack.lane, chunks } }
+        });
+        Ok(finished.collect())
     }
 
     /// One of the lane's open packs, at random.
@@ -199,9 +196,7 @@ impl PackSet {
     }
 
     fn close(&mut self, mut pack: OpenPack, entropy: &Entropy) -> Result<(), Fault> {
-        let start = pack.fresh.len();
         self.encoder.close_pack(&mut pack.builder, entropy, &mut pack.fresh)?;
-        pack.draft.append(&pack.fresh[start..])?;
         self.closing.push(pack);
         Ok(())
     }

@@ -12,6 +12,8 @@ use std::{
     sync::Arc,
 };
 
+use rustix::{buffer::spare_capacity, io::Errno};
+
 use super::{
     buffer::Plain,
     cut::cut,
@@ -114,11 +116,8 @@ impl Gather {
         }
         let batch = self.open.as_mut().ok_or_else(stopped)?;
         let start = batch.buffer.len();
-        // One byte more than expected, so that a file of that size ends with the same read.
-        let room = (size_hint + 1).min(GATHER_BYTES - start);
-        let got = read_up_to(file, &mut batch.buffer, room);
-        match got {
-            Ok(len) if len < room => {
+        match read_small(file, &mut batch.buffer, size_hint) {
+            Ok(len) if len <= size_hint => {
                 if len > 0 {
                     work.expect_chunk();
                     let file = Arc::clone(work);
@@ -151,6 +150,8 @@ struct LargeFile<'a> {
     capacity: usize,
     held: Option<Held>,
     position: usize,
+    /// What is behind the last cut, on its way to the next buffer.
+    rest: Vec<u8>,
 }
 
 impl<'a> LargeFile<'a> {
@@ -161,7 +162,7 @@ impl<'a> LargeFile<'a> {
         let capacity = size.min(largest).next_multiple_of(BUFFER_STEP).min(largest);
         let held = run.budget.take(capacity).ok_or_else(stopped)?;
         let buffer = run.buffers.take(capacity);
-        Ok(Self { work, buffer, capacity, held: Some(held), position: 0 })
+        Ok(Self { work, buffer, capacity, held: Some(held), position: 0, rest: Vec::new() })
     }
 
     fn read<R: Read + ?Sized>(
@@ -275,7 +276,9 @@ impl<'a> LargeFile<'a> {
         }
         // The full buffer is on its way before the next one is waited for: with a budget of a
         // single buffer the workers give this one back first.
-        let rest = self.buffer.split_off(start);
+        self.rest.clear();
+        self.rest.extend_from_slice(&self.buffer[start..]);
+        self.buffer.truncate(start);
         let plain = Plain::new(std::mem::take(&mut self.buffer), self.held.take(), &run.buffers);
         for chunks in shares(chunks) {
             run.spawn_batch(Batch { plain: Arc::clone(&plain), chunks });
@@ -286,7 +289,7 @@ impl<'a> LargeFile<'a> {
             self.capacity = window_bytes(run);
             self.held = Some(run.budget.take(self.capacity).ok_or_else(stopped)?);
             self.buffer = run.buffers.take(self.capacity);
-            self.buffer.extend_from_slice(&rest);
+            self.buffer.extend_from_slice(&self.rest);
         }
         Ok(true)
     }
@@ -367,6 +370,23 @@ impl Extents {
     }
 }
 
+/// Appends a file of `expected` bytes, with one read where it has no fewer. What goes beyond that
+/// is in the file; how far it goes, the caller has to find out.
+fn read_small(file: &File, buffer: &mut Vec<u8>, expected: usize) -> io::Result<usize> {
+    let start = buffer.len();
+    // At least one byte more than expected, so that growth shows.
+    buffer.reserve(expected + 1);
+    loop {
+        match rustix::io::read(file, spare_capacity(buffer)) {
+            Ok(0) => break,
+            Ok(_) if buffer.len() - start >= expected => break,
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(buffer.len() - start)
+}
+
 /// Appends up to `room` bytes; fewer only at the end of the file.
 fn read_up_to(
     from: &mut (impl Read + ?Sized),
@@ -389,6 +409,29 @@ mod tests {
     use crate::source::FileKind;
 
     const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn a_small_file_is_read_to_its_end_whatever_was_expected() {
+        use std::io::Write;
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(b"hello").expect("written");
+        for (expected, room, read) in [
+            (5, 100, "hello"),
+            // It was cut short since.
+            (9, 100, "hello"),
+            // It has grown, and that shows.
+            (3, 100, "hello"),
+            (3, 0, "hello"),
+            (0, 100, "hello"),
+        ] {
+            file.seek(SeekFrom::Start(0)).expect("rewound");
+            let mut buffer = Vec::with_capacity(6 + room);
+            buffer.extend_from_slice(b"before");
+            let got = read_small(&file, &mut buffer, expected).expect("read");
+            assert!(got == buffer.len() - 6 && buffer.starts_with(b"before"));
+            assert!(got > expected || &buffer[6..] == read.as_bytes(), "{expected} {room}");
+        }
+    }
 
     fn zeros_at(len: u64, listed: u64, position: u64) -> Option<u64> {
         let mut file = tempfile::tempfile().expect("a file");

@@ -186,7 +186,7 @@ impl Worker {
         plains: impl Iterator<Item = (Role, &'a [u8])> + Clone,
     ) -> Result<(), Fault> {
         self.encoder.hash(plains, self.packs.unhashed(), &mut self.keys);
-        for pack in self.packs.hashed() {
+        for pack in self.packs.hashed()? {
             self.finished.blocking_send(pack).map_err(|_closed| Fault::Cancelled)?;
         }
         Ok(())

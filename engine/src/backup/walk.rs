@@ -42,7 +42,7 @@ use crate::{
     reader::Reader,
     source::{
         FileKind, Stat,
-        fs::{Attributes, Dir, Names},
+        fs::{Attributes, Dir, Names, xattrs_of_file},
     },
 };
 
@@ -572,10 +572,23 @@ impl Walk {
             FileKind::Socket => Kind::Socket,
             FileKind::Other => Kind::Unknown,
         };
-        let Attributes { found, error } = dir.xattrs(name);
-        if let Some(gone) = error.as_ref().filter(|it| it.kind() == io::ErrorKind::NotFound) {
+        let attributes = dir.xattrs(name);
+        if let Some(gone) =
+            attributes.error.as_ref().filter(|it| it.kind() == io::ErrorKind::NotFound)
+        {
             return Err(gone.kind().into());
         }
+        Ok(self.with_xattrs(name, stat, kind, attributes))
+    }
+
+    fn with_xattrs(
+        &self,
+        name: &[u8],
+        stat: &Stat,
+        kind: Kind,
+        attributes: Attributes,
+    ) -> (Entry, Option<io::Error>) {
+        let Attributes { found, error } = attributes;
         let xattrs = found
             .into_iter()
             .map(|(name, value)| Xattr { name: name.into(), value: value.into() })
@@ -585,7 +598,7 @@ impl Walk {
             // An equal ctime would prove to the next backup that nothing is missing here.
             entry.ctime = None;
         }
-        Ok((entry, error))
+        (entry, error)
     }
 
     /// An entry from its parts.
@@ -620,11 +633,7 @@ impl Walk {
 
     /// Reads one file into batches.
     fn read(&self, dir: &Arc<Dir>, work: &Arc<DirWork>, file: ToRead, gather: &mut Gather) {
-        let opened = dir.open_file(&file.name).and_then(|(opened, stat)| {
-            let (entry, xattr_error) = self.fresh(dir, &file.name, &stat)?;
-            Ok((opened, stat, entry, xattr_error))
-        });
-        let (mut opened, stat, entry, xattr_error) = match opened {
+        let (mut opened, stat) = match dir.open_file(&file.name) {
             Ok(opened) => opened,
             Err(error) => {
                 self.skipped(child_path(work, &file.name), &error);
@@ -633,6 +642,9 @@ impl Walk {
                 return;
             }
         };
+        let kind = Kind::File { size_bytes: stat.size, content: Content::EMPTY };
+        let xattrs = xattrs_of_file(&opened);
+        let (entry, xattr_error) = self.with_xattrs(&file.name, &stat, kind, xattrs);
         if let Some(error) = xattr_error {
             self.run.problem(&child_path(work, &file.name), &error);
         }

@@ -213,6 +213,11 @@ pub fn stat_file(file: &File) -> io::Result<Stat> {
     stat_at(file, c"", AtFlags::EMPTY_PATH)
 }
 
+/// Extended attributes of an open file, in listing order; none where the file system has none.
+pub fn xattrs_of_file(file: &File) -> Attributes {
+    xattr::of_open(file)
+}
+
 /// The next stretch of data of a file of `size` bytes at or after `from`; `None` where only holes
 /// follow. Moves the file's position: read with `read_at`.
 ///

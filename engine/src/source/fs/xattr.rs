@@ -3,7 +3,11 @@
 //! There is no such call relative to a descriptor on kernels in use, and a descriptor that stands
 //! for a symbolic link cannot be asked, so the entry is named through `/proc/self/fd`.
 
-use std::{mem::MaybeUninit, os::fd::AsRawFd, sync::OnceLock};
+use std::{
+    mem::MaybeUninit,
+    os::fd::{AsFd, AsRawFd},
+    sync::OnceLock,
+};
 
 use rustix::{
     buffer::spare_capacity,
@@ -35,7 +39,8 @@ pub(super) fn of_entry(directory: &OwnedFd, name: &[u8]) -> Attributes {
     )
 }
 
-pub(super) fn of_open(fd: &OwnedFd) -> Attributes {
+pub(super) fn of_open(fd: impl AsFd) -> Attributes {
+    let fd = fd.as_fd();
     all(
         |room| match room {
             Room::Stack(room) => flistxattr(fd, room).map(|(names, _)| names.len()),
