@@ -7,23 +7,27 @@
 //!  │        (walk, compare, read)        │batch │ compress → seal →    │packs │ publish index   │
 //!  └─────────────────────────────────────┘      │ verify → pack (seal) │      │ commit root     │
 //!        ▲ bounded by the budget                └──────────┬───────────┘      └─────────────────┘
-//!        └── buffers come back ───────────────────────────┘        queue: 2 packs
-//!            finished files and directories travel up (work)
+//!        └── buffers come back ───────────────────────────┘        queue: 2 packs, and those that
+//!            finished files and directories travel up (work)        wait for the announcement
 //! ```
 //!
 //! Invariants
 //! - Memory: buffers of plaintext come out of one budget; each worker adds one batch of sealed bytes
 //!   and its compression context.
 //! - Nothing is visible before it is complete: packs, then the index, then the root (`protocol`).
+//! - Reading and packing begin when the announcement can be seen, storing when it has settled; what
+//!   was read and packed is thrown away and begun again where others turn out to be in the way.
 //! - Whatever ends a run, its presence is taken back before [`run`] returns.
 
 mod buffer;
 pub mod compare;
 mod cut;
+mod options;
 pub mod pack;
 pub mod parent;
 mod publish;
 mod read;
+mod report;
 mod run;
 mod seal;
 mod stream;
@@ -32,58 +36,48 @@ mod walk;
 mod work;
 
 use std::{
-    fmt,
-    io::Read,
     path::PathBuf,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
 };
 
-use tokio::{runtime::Handle, sync::mpsc};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, oneshot},
+};
 use windlass_format::time::Timestamp;
 
 use crate::{
     budget::Budget,
     cancel::Cancel,
     clock::Zone,
-    fault::{Class, Fault},
-    filter::Filter,
-    index::Index,
+    fault::Fault,
     model::{
         chunk::ChunkKey,
-        root::{Root, RootId, Summary},
+        root::{Root, RootId},
     },
     monitor::{Event, Monitor, Phase},
     owner::Owners,
-    protocol::{Access, AnnounceError, Announcement, Presence},
-    repository::Repository,
+    protocol::{Access, Announcement, Patience, Pending, Presence, Published, Segments},
+    repository::{Loaded, Repository},
     store::{Store, nowhere::Nowhere},
 };
-use compare::{Policy, Reason};
-use parent::ParentChoice;
+use compare::Reason;
+pub use options::{Options, Stream};
+use pack::FinishedPack;
+pub use report::{BackupError, Report};
 pub use run::Problem;
 use run::{Figures, Problems, Run};
 use targets::Targets;
 
-/// Bytes of one file that come from elsewhere than a file system: standard input, a command.
-pub struct Stream {
-    /// Where the file is in the backup, `/` in front.
-    pub path: PathBuf,
-    /// The bytes. An error, or no byte at all, means that there is no backup: nothing is saved of
-    /// a dump that broke off.
-    pub bytes: Box<dyn Read + Send>,
-}
-
-impl fmt::Debug for Stream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Stream({})", self.path.display())
-    }
-}
-
 /// Where a backup comes from.
+#[derive(Clone)]
 enum Origin {
-    Targets(Targets),
-    Stream(Stream),
+    Targets(Arc<Targets>),
+    /// Taken out by the attempt that reads it.
+    Stream {
+        path: PathBuf,
+        stream: Arc<Mutex<Option<Stream>>>,
+    },
 }
 
 impl Origin {
@@ -91,148 +85,13 @@ impl Origin {
     fn paths(&self) -> Vec<String> {
         match self {
             Self::Targets(targets) => targets.paths(),
-            Self::Stream(stream) => vec![stream.path.to_string_lossy().into_owned()],
+            Self::Stream { path, .. } => vec![path.to_string_lossy().into_owned()],
         }
     }
 }
 
 /// Packs that wait for the store at most.
 const PACK_QUEUE: usize = 2;
-
-/// What to back up and how.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Files and directories; relative ones are stored under their relative path, as restic does.
-    pub targets: Vec<PathBuf>,
-    /// The directory that relative targets are in.
-    pub base: PathBuf,
-    /// What is left out.
-    pub filter: Filter,
-    /// The exclude patterns as given, to be noted with the root.
-    pub excludes: Vec<String>,
-    /// Directories on other file systems stay empty.
-    pub one_file_system: bool,
-    /// Access times are kept; without, they are the modification times.
-    pub with_atime: bool,
-    /// What counts as unchanged.
-    pub policy: Policy,
-    /// The backup to compare with.
-    pub parent: ParentChoice,
-    /// The host to note, part of what a parent is found by.
-    pub hostname: String,
-    /// The user to note.
-    pub username: String,
-    /// Tags to note.
-    pub tags: Vec<String>,
-    /// The time to note instead of now.
-    pub time: Option<Timestamp>,
-    /// The program to note.
-    pub program: String,
-    /// Threads that list and read the source; 0 chooses.
-    pub source_threads: usize,
-    /// Size at which a pack is closed.
-    pub pack_bytes: u64,
-    /// Nothing is written.
-    pub dry_run: bool,
-    /// No root is written if nothing differs from the parent.
-    pub skip_if_unchanged: bool,
-    /// How long to wait for others' locks.
-    pub lock_patience: Duration,
-}
-
-impl Options {
-    /// Defaults for backing up `targets`.
-    #[must_use]
-    pub fn new(targets: Vec<PathBuf>, hostname: String) -> Self {
-        Self {
-            targets,
-            base: PathBuf::from("/"),
-            filter: Filter::default(),
-            excludes: Vec::new(),
-            one_file_system: false,
-            with_atime: false,
-            policy: Policy::default(),
-            parent: ParentChoice::default(),
-            hostname,
-            username: String::new(),
-            tags: Vec::new(),
-            time: None,
-            program: format!("windlass {}", env!("CARGO_PKG_VERSION")),
-            source_threads: 0,
-            pack_bytes: 16 << 20,
-            dry_run: false,
-            skip_if_unchanged: false,
-            lock_patience: Duration::ZERO,
-        }
-    }
-}
-
-/// What a backup did.
-#[derive(Clone, Debug)]
-pub struct Report {
-    /// The new root; none for a dry run or where nothing had changed.
-    pub root: Option<RootId>,
-    /// The backup it was compared with.
-    pub parent: Option<RootId>,
-    /// Figures.
-    pub summary: Summary,
-    /// Files that were read, by the reason why.
-    pub read_for: Vec<(Reason, u64)>,
-    /// Names that were gone when they were looked at.
-    pub vanished: u64,
-    /// Items that could not be backed up.
-    pub problem_count: u64,
-    /// The first of them.
-    pub problems: Vec<Problem>,
-}
-
-impl Report {
-    /// Whether something could not be backed up.
-    #[must_use]
-    pub fn is_partial(&self) -> bool {
-        self.problem_count > 0
-    }
-}
-
-/// Why there is no backup.
-#[derive(Debug, thiserror::Error)]
-pub enum BackupError {
-    /// Others are at work.
-    #[error(transparent)]
-    Announce(#[from] AnnounceError),
-    /// A target does not exist or cannot be looked at, and no other is left.
-    #[error("nothing to back up: {path}: {error}")]
-    NoSource {
-        /// The first such target.
-        path: String,
-        /// Why.
-        error: std::io::Error,
-    },
-    /// The parent that was asked for is not there.
-    #[error("no snapshot {id} to compare with")]
-    NoSuchParent {
-        /// Its name.
-        id: String,
-    },
-    /// Everything in scope was unreadable or excluded.
-    #[error("nothing could be read, not saving an empty snapshot")]
-    Empty,
-    /// Reading or writing failed.
-    #[error(transparent)]
-    Fault(#[from] Fault),
-}
-
-impl BackupError {
-    /// What to do about it.
-    #[must_use]
-    pub fn class(&self) -> Class {
-        match self {
-            Self::Announce(error) => error.class(),
-            Self::NoSource { .. } | Self::NoSuchParent { .. } | Self::Empty => Class::WrongInput,
-            Self::Fault(fault) => fault.class(),
-        }
-    }
-}
 
 /// Backs up `options.targets`.
 ///
@@ -244,7 +103,8 @@ pub async fn run(
     monitor: Arc<dyn Monitor>,
     cancel: &Cancel,
 ) -> Result<Report, BackupError> {
-    let origin = Origin::Targets(Targets::look_at(&options.targets, &options.base)?);
+    let targets = Targets::look_at(&options.targets, &options.base)?;
+    let origin = Origin::Targets(Arc::new(targets));
     run_from(repository, origin, options, monitor, cancel).await
 }
 
@@ -256,7 +116,9 @@ pub async fn run_stream(
     monitor: Arc<dyn Monitor>,
     cancel: &Cancel,
 ) -> Result<Report, BackupError> {
-    run_from(repository, Origin::Stream(stream), options, monitor, cancel).await
+    let path = stream.path.clone();
+    let origin = Origin::Stream { path, stream: Arc::new(Mutex::new(Some(stream))) };
+    run_from(repository, origin, options, monitor, cancel).await
 }
 
 async fn run_from(
@@ -266,220 +128,311 @@ async fn run_from(
     monitor: Arc<dyn Monitor>,
     cancel: &Cancel,
 ) -> Result<Report, BackupError> {
-    let environment = repository.environment();
-    let started = environment.clock.now();
-    // A child: cancelled by the caller, by a lost lock and by a failing stage alike.
-    let cancel = cancel.child();
-    let presence = if options.dry_run {
-        Presence::Silent
-    } else {
-        monitor.event(Event::Phase(Phase::Lock));
-        let announcement = Announcement {
-            access: Access::Shared,
-            hostname: options.hostname.clone(),
-            username: options.username.clone(),
-            patience: options.lock_patience,
-        };
-        repository.protocol().announce(&announcement, &cancel).await?
-    };
-    let presence = Arc::new(presence);
-    let result = announced(repository, origin, options, monitor, &cancel, started, &presence).await;
-    // The publisher is gone by now, so this is the last one.
-    if let Some(presence) = Arc::into_inner(presence) {
-        let released = presence.release().await;
-        if result.is_ok() {
-            released?;
+    let started = repository.environment().clock.now();
+    let mut patience = Patience::new(options.lock_patience);
+    let backup = Backup { repository, origin, options, monitor, cancel, started };
+    loop {
+        match backup.attempt(&mut patience).await {
+            // Others were in the way; nothing but reading was done.
+            Err(BackupError::Announce(error)) => {
+                patience.outlast(error, cancel).await?;
+                backup.monitor.counters().begin_again();
+            }
+            result => return result,
         }
     }
-    result
 }
 
-async fn announced(
-    repository: &Repository,
+/// A backup that may take several attempts.
+struct Backup<'a> {
+    repository: &'a Repository,
     origin: Origin,
     options: Options,
     monitor: Arc<dyn Monitor>,
-    cancel: &Cancel,
+    cancel: &'a Cancel,
     started: Timestamp,
-    presence: &Arc<Presence>,
-) -> Result<Report, BackupError> {
-    let paths = origin.paths();
-    // Roots first, the index second: every root that is seen is fully indexed then.
-    monitor.event(Event::Phase(Phase::Index));
-    let parent = parent::find(repository, &options, &paths, started).await?;
-    monitor.event(Event::Parent(parent.as_ref().map(|(id, _)| id)));
-    let index = repository.index_to_write().await?;
-    monitor.event(Event::Phase(Phase::Transfer));
-    let outcome = transfer(
-        repository, &options, origin, started, &parent, &index, &monitor, cancel, presence,
-    );
-    let (top, figures, problems, published) = outcome.await?;
-    if !options.dry_run {
-        repository.keep_index(index).await;
-    }
-    let report = |root: Option<RootId>, summary| Report {
-        root,
-        parent: parent.as_ref().map(|(id, _)| id.clone()),
-        summary,
-        read_for: Reason::ALL
-            .into_iter()
-            .zip(figures.read_for.iter().map(|count| count.load(Ordering::Relaxed)))
-            .collect(),
-        vanished: figures.vanished.load(Ordering::Relaxed),
-        problem_count: problems.count,
-        problems: problems.first.clone(),
-    };
-    let clock = &repository.environment().clock;
-    let summary = figures.summary(started, clock.now());
-    let found = summary.total_files + summary.dirs_new + summary.dirs_changed;
-    if problems.count > 0 && found + summary.dirs_unmodified == 0 {
-        return Err(BackupError::Empty);
-    }
-    let unchanged = parent.as_ref().is_some_and(|(_, parent)| parent.tree == top);
-    if options.dry_run || (options.skip_if_unchanged && unchanged) {
-        return Ok(report(None, summary));
-    }
-    monitor.event(Event::Phase(Phase::Publish));
-    let root = Root {
-        time: options.time.unwrap_or(started),
-        parent: parent.as_ref().map(|(id, _)| id.clone()),
-        tree: top,
-        paths,
-        hostname: options.hostname,
-        username: options.username,
-        uid: rustix::process::getuid().as_raw(),
-        gid: rustix::process::getgid().as_raw(),
-        excludes: options.excludes,
-        tags: options.tags,
-        original: None,
-        description: String::new(),
-        program: options.program,
-        summary: Some(summary),
-    };
-    let id = repository.protocol().commit_root(presence, published, &root).await?;
-    Ok(report(Some(id), summary))
 }
 
-/// The pipeline itself: everything between finding the parent and committing the root.
-#[expect(clippy::too_many_arguments, reason = "the one place where all of it meets")]
-async fn transfer(
-    repository: &Repository,
-    options: &Options,
-    origin: Origin,
-    started: Timestamp,
-    parent: &Option<(RootId, Root)>,
-    index: &Arc<Index>,
-    monitor: &Arc<dyn Monitor>,
-    cancel: &Cancel,
-    presence: &Arc<Presence>,
-) -> Result<(ChunkKey, Figures, Problems, crate::protocol::Published), Fault> {
-    let resources = &repository.environment().resources;
-    let encoder = repository.dialect().encoder()?;
-    let store = if options.dry_run { Store::new(Nowhere) } else { repository.store().clone() };
-    let (finished, packs) = mpsc::channel(PACK_QUEUE);
-    let publisher = publish::Publisher {
-        store: store.clone(),
-        dialect: repository.dialect().clone(),
-        protocol: repository.protocol().clone(),
-        presence: Arc::clone(presence),
-        index: Arc::clone(index),
-        cancel: cancel.clone(),
-        dry_run: options.dry_run,
-    };
-    let publisher = tokio::spawn(publisher.run(packs));
-    let workers = seal::Workers::new(
-        resources.cpus,
-        &encoder,
-        &repository.environment().entropy,
-        || pack::PackSet::new(store.clone(), encoder.clone(), options.pack_bytes),
-        &finished,
-    )?;
-    drop(finished);
-    let source_threads = match options.source_threads {
-        0 => resources.cpus.max(2),
-        threads => threads,
-    };
-    let note = format!(
-        "{}; {} worker threads, {source_threads} source threads, {} MiB of buffers",
-        resources.because,
-        resources.cpus,
-        resources.buffers() >> 20
-    );
-    monitor.event(Event::Note(&note));
-    let run = Arc::new(Run::new(
-        cancel.clone(),
-        Budget::new(resources.buffers()),
-        encoder.cutter().clone(),
-        options.policy,
-        Arc::clone(index),
-        Arc::clone(monitor),
-        workers,
-        Arc::clone(repository.pool()),
-    ));
-    let walk = walk::Walk {
-        run: Arc::clone(&run),
-        reader: crate::reader::Reader::new(
-            repository.store().clone(),
-            repository.dialect().clone(),
+/// The backup to compare with.
+type Parent = Option<(RootId, Root)>;
+
+/// What the pipeline leaves behind.
+struct Transferred {
+    top: ChunkKey,
+    figures: Figures,
+    problems: Problems,
+    published: Published,
+}
+
+impl Backup<'_> {
+    async fn attempt(&self, patience: &mut Patience) -> Result<Report, BackupError> {
+        // A child: cancelled by the caller, by a lost lock and by a failing stage alike.
+        let cancel = self.cancel.child();
+        let pending = if self.options.dry_run {
+            Pending::Silent
+        } else {
+            self.monitor.event(Event::Phase(Phase::Lock));
+            let announcement = Announcement {
+                access: Access::Shared,
+                hostname: self.options.hostname.clone(),
+                username: self.options.username.clone(),
+                patience: self.options.lock_patience,
+            };
+            self.repository.protocol().announce_early(&announcement, patience, &cancel).await?
+        };
+        let (presence, result) = self.announced(pending, &cancel).await;
+        // The publisher is gone by now, so this is the last one.
+        if let Some(presence) = presence {
+            let released = presence.release().await;
+            if result.is_ok() {
+                released?;
+            }
+        }
+        result
+    }
+
+    async fn announced(
+        &self,
+        pending: Pending,
+        cancel: &Cancel,
+    ) -> (Option<Presence>, Result<Report, BackupError>) {
+        let (parent, loaded) = match self.prepare().await {
+            Ok(prepared) => prepared,
+            // It may come of reading what somebody is about to remove.
+            Err(error) => {
+                let protocol = self.repository.protocol();
+                return match protocol.settle(pending, &Segments::default(), self.cancel).await {
+                    Ok(presence) => (Some(presence), Err(error)),
+                    Err(in_the_way) => (None, Err(in_the_way.into())),
+                };
+            }
+        };
+        self.monitor.event(Event::Phase(Phase::Transfer));
+        let (presence, transferred) = self.transfer(pending, &parent, &loaded, cancel).await;
+        let result = match transferred {
+            Ok(transferred) => {
+                if !self.options.dry_run {
+                    self.repository.keep_index(loaded).await;
+                }
+                self.commit(presence.as_ref(), parent, transferred).await
+            }
+            Err(error) => Err(error),
+        };
+        (presence, result)
+    }
+
+    async fn prepare(&self) -> Result<(Parent, Loaded), BackupError> {
+        // Roots first, the index second: every root that is seen is fully indexed then.
+        self.monitor.event(Event::Phase(Phase::Index));
+        let paths = self.origin.paths();
+        let parent = parent::find(self.repository, &self.options, &paths, self.started).await?;
+        self.monitor.event(Event::Parent(parent.as_ref().map(|(id, _)| id)));
+        Ok((parent, self.repository.index_to_write().await?))
+    }
+
+    /// Makes what was transferred visible.
+    async fn commit(
+        &self,
+        presence: Option<&Presence>,
+        parent: Parent,
+        transferred: Transferred,
+    ) -> Result<Report, BackupError> {
+        let Self { repository, options, started, .. } = self;
+        let Transferred { top, figures, problems, published } = transferred;
+        let report = |root: Option<RootId>, summary| Report {
+            root,
+            parent: parent.as_ref().map(|(id, _)| id.clone()),
+            summary,
+            read_for: Reason::ALL
+                .into_iter()
+                .zip(figures.read_for.iter().map(|count| count.load(Ordering::Relaxed)))
+                .collect(),
+            vanished: figures.vanished.load(Ordering::Relaxed),
+            problem_count: problems.count,
+            problems: problems.first.clone(),
+        };
+        let clock = &repository.environment().clock;
+        let summary = figures.summary(*started, clock.now());
+        let found = summary.total_files + summary.dirs_new + summary.dirs_changed;
+        if problems.count > 0 && found + summary.dirs_unmodified == 0 {
+            return Err(BackupError::Empty);
+        }
+        let unchanged = parent.as_ref().is_some_and(|(_, parent)| parent.tree == top);
+        if options.dry_run || (options.skip_if_unchanged && unchanged) {
+            return Ok(report(None, summary));
+        }
+        self.monitor.event(Event::Phase(Phase::Publish));
+        let root = Root {
+            time: options.time.unwrap_or(*started),
+            parent: parent.as_ref().map(|(id, _)| id.clone()),
+            tree: top,
+            paths: self.origin.paths(),
+            hostname: options.hostname.clone(),
+            username: options.username.clone(),
+            uid: rustix::process::getuid().as_raw(),
+            gid: rustix::process::getgid().as_raw(),
+            excludes: options.excludes.clone(),
+            tags: options.tags.clone(),
+            original: None,
+            description: String::new(),
+            program: options.program.clone(),
+            summary: Some(summary),
+        };
+        let presence = presence.ok_or(Fault::Bug("published without a presence"))?;
+        let id = repository.protocol().commit_root(presence, published, &root).await?;
+        Ok(report(Some(id), summary))
+    }
+
+    /// The pipeline itself: everything between finding the parent and committing the root.
+    async fn transfer(
+        &self,
+        pending: Pending,
+        parent: &Parent,
+        loaded: &Loaded,
+        cancel: &Cancel,
+    ) -> (Option<Presence>, Result<Transferred, BackupError>) {
+        let (finished, packs) = mpsc::channel(PACK_QUEUE);
+        let (settled, has_settled) = oneshot::channel();
+        let publisher = publish::Publisher {
+            store: self.store(),
+            dialect: self.repository.dialect().clone(),
+            protocol: self.repository.protocol().clone(),
+            loaded: loaded.clone(),
+            cancel: cancel.clone(),
+            asked_to_stop: self.cancel.clone(),
+            dry_run: self.options.dry_run,
+        };
+        let publisher = tokio::spawn(publisher.run(pending, settled, packs));
+        let flushed = self.fill_packs(parent, loaded, cancel, finished, has_settled).await;
+        // Whatever happened: the senders are gone with the workers, and the publisher comes to its
+        // end.
+        let (presence, published) = publisher
+            .await
+            .unwrap_or_else(|_panic| (None, Err(Fault::Bug("the publisher panicked").into())));
+        let transferred = match (flushed, published) {
+            (Ok((top, figures, problems)), Ok(published)) => {
+                Ok(Transferred { top, figures, problems, published })
+            }
+            // Others in the way explain any failure to read.
+            (_, Err(error @ BackupError::Announce(_))) => Err(error),
+            // A failing store makes both ends fail; what it said is worth more than "cancelled".
+            (Err(Fault::Cancelled), Err(error)) | (Ok(_), Err(error)) => Err(error),
+            (Err(fault), _) => Err(fault.into()),
+        };
+        (presence, transferred)
+    }
+
+    /// Where packs and the index are stored.
+    fn store(&self) -> Store {
+        if self.options.dry_run { Store::new(Nowhere) } else { self.repository.store().clone() }
+    }
+
+    /// All stages before the publisher.
+    async fn fill_packs(
+        &self,
+        parent: &Parent,
+        loaded: &Loaded,
+        cancel: &Cancel,
+        finished: mpsc::Sender<FinishedPack>,
+        has_settled: oneshot::Receiver<()>,
+    ) -> Result<(ChunkKey, Figures, Problems), Fault> {
+        let Self { repository, options, monitor, started, .. } = self;
+        let (index, started) = (&loaded.index, *started);
+        let resources = &repository.environment().resources;
+        let encoder = repository.dialect().encoder()?;
+        let store = self.store();
+        let workers = seal::Workers::new(
+            resources.cpus,
+            &encoder,
+            &repository.environment().entropy,
+            || pack::PackSet::new(store.clone(), encoder.clone(), options.pack_bytes),
+            &finished,
+        )?;
+        drop(finished);
+        let source_threads = match options.source_threads {
+            0 => resources.cpus.max(2),
+            threads => threads,
+        };
+        let note = format!(
+            "{}; {} worker threads, {source_threads} source threads, {} MiB of buffers",
+            resources.because,
+            resources.cpus,
+            resources.buffers() >> 20
+        );
+        monitor.event(Event::Note(&note));
+        let run = Arc::new(Run::new(
+            cancel.clone(),
+            Budget::new(resources.buffers()),
+            encoder.cutter().clone(),
+            options.policy,
             Arc::clone(index),
-            Handle::current(),
-        ),
-        rules: walk::Rules {
-            policy: options.policy,
-            filter: options.filter.clone(),
-            one_file_system: options.one_file_system,
-            with_atime: options.with_atime,
-            zone: Zone::system(),
-            turn: parent::turn(parent.as_ref().map(|(id, _)| id)),
-        },
-        owners: Owners::default(),
-        queue: walk::Queue::default(),
-    };
-    let old_top = parent.as_ref().map(|(_, root)| root.tree);
-    let stop = {
-        let (run, cancel) = (Arc::clone(&run), cancel.clone());
-        tokio::spawn(async move {
-            cancel.cancelled().await;
-            run.fail(Fault::Cancelled);
-        })
-    };
-    let blocking = tokio::task::spawn_blocking(move || -> Result<_, Fault> {
-        match origin {
-            Origin::Targets(targets) => walk.start(&targets, old_top),
-            Origin::Stream(stream) => {
-                if let Err(fault) = walk.stream(stream, old_top, started) {
-                    run.fail(fault);
+            Arc::clone(monitor),
+            workers,
+            Arc::clone(repository.pool()),
+        ));
+        let walk = walk::Walk {
+            run: Arc::clone(&run),
+            reader: crate::reader::Reader::new(
+                repository.store().clone(),
+                repository.dialect().clone(),
+                Arc::clone(index),
+                Handle::current(),
+            ),
+            rules: walk::Rules {
+                policy: options.policy,
+                filter: options.filter.clone(),
+                one_file_system: options.one_file_system,
+                with_atime: options.with_atime,
+                zone: Zone::system(),
+                turn: parent::turn(parent.as_ref().map(|(id, _)| id)),
+            },
+            owners: Owners::default(),
+            queue: walk::Queue::default(),
+        };
+        let old_top = parent.as_ref().map(|(_, root)| root.tree);
+        let stop = {
+            let (run, cancel) = (Arc::clone(&run), cancel.clone());
+            tokio::spawn(async move {
+                cancel.cancelled().await;
+                run.fail(Fault::Cancelled);
+            })
+        };
+        let origin = self.origin.clone();
+        let blocking = tokio::task::spawn_blocking(move || -> Result<_, Fault> {
+            match origin {
+                Origin::Targets(targets) => walk.start(&targets, old_top),
+                Origin::Stream { stream, .. } => {
+                    // What is read of a stream cannot be read again by another attempt.
+                    has_settled.blocking_recv().map_err(|_in_the_way| Fault::Cancelled)?;
+                    let stream = stream.lock().unwrap_or_else(PoisonError::into_inner).take();
+                    let stream = stream.ok_or(Fault::Bug("a stream was read before"))?;
+                    if let Err(fault) = walk.stream(stream, old_top, started) {
+                        run.fail(fault);
+                    }
                 }
             }
-        }
-        std::thread::scope(|scope| {
-            for _thread in 0..source_threads {
-                scope.spawn(|| walk.source_thread());
-            }
-        });
-        drop(walk);
-        let top = run.wait_idle()?;
-        Ok((run, top))
-    });
-    let walked = blocking.await.unwrap_or(Err(Fault::Bug("a source thread panicked")));
-    stop.abort();
-    let _aborted = stop.await;
-    // Whatever happened: the senders are gone with the workers, and the publisher comes to its end.
-    let flushed = match walked {
-        Ok((run, top)) => {
-            let flush = tokio::task::spawn_blocking(move || {
-                let (workers, figures, problems) = run::into_parts(run)?;
-                workers.finish()?;
-                Ok((top, figures, problems))
+            std::thread::scope(|scope| {
+                for _thread in 0..source_threads {
+                    scope.spawn(|| walk.source_thread());
+                }
             });
-            flush.await.unwrap_or(Err(Fault::Bug("flushing packs panicked")))
+            drop(walk);
+            let top = run.wait_idle()?;
+            Ok((run, top))
+        });
+        let walked = blocking.await.unwrap_or(Err(Fault::Bug("a source thread panicked")));
+        stop.abort();
+        let _aborted = stop.await;
+        match walked {
+            Ok((run, top)) => {
+                let flush = tokio::task::spawn_blocking(move || {
+                    let (workers, figures, problems) = run::into_parts(run)?;
+                    workers.finish()?;
+                    Ok((top, figures, problems))
+                });
+                flush.await.unwrap_or(Err(Fault::Bug("flushing packs panicked")))
+            }
+            Err(fault) => Err(fault),
         }
-        Err(fault) => Err(fault),
-    };
-    let published = publisher.await.unwrap_or(Err(Fault::Bug("the publisher panicked")));
-    // A failing store makes both ends fail; what it said is worth more than "cancelled".
-    match (flushed, published) {
-        (Ok((top, figures, problems)), Ok(published)) => Ok((top, figures, problems, published)),
-        (Err(Fault::Cancelled), Err(fault)) | (Err(fault), _) | (Ok(_), Err(fault)) => Err(fault),
     }
 }

@@ -1,7 +1,7 @@
 //! What an operation tells while it runs.
 //!
-//! Invariants: counters only grow and are cheap enough for hot loops; [`Monitor::event`] is called
-//! from worker threads and must not block for long.
+//! Invariants: counters only grow, unless an operation begins again, and are cheap enough for hot
+//! loops; [`Monitor::event`] is called from worker threads and must not block for long.
 //!
 //! Not here: words, bars, JSON (the mover's).
 
@@ -150,6 +150,13 @@ macro_rules! counters {
         #[derive(Default)]
         pub struct Counters {
             $($(#[$doc])* pub $name: Counter,)+
+        }
+
+        impl Counters {
+            /// All back to nothing: the operation begins again.
+            pub(crate) fn begin_again(&self) {
+                $(self.$name.0.store(0, Ordering::Relaxed);)+
+            }
         }
 
         impl fmt::Debug for Counters {

@@ -7,6 +7,9 @@
 //! - Packs before the index that names them, the index before the root: [`Stored`] packs become
 //!   [`Published`], and a root is committed only with that in hand.
 //! - Roots are listed before the index is loaded, so that every root that is seen is fully indexed.
+//! - Announcing takes two steps, since others may announce themselves at the same moment: a
+//!   [`Pending`] gives the right to read, and what it read may be overtaken; only the [`Presence`] it
+//!   [settles](Protocol::settle) into gives the right to store anything.
 //! - A [`Presence`] is refreshed while it is held; if that fails for too long, the operation is
 //!   cancelled before others may think its holder dead.
 
@@ -14,6 +17,7 @@ pub mod keys;
 pub mod kopia;
 pub mod object;
 pub mod open;
+mod patience;
 pub mod restic;
 
 use std::sync::Arc;
@@ -31,8 +35,9 @@ use crate::{
     fault::{Class, Fault},
     index::Index,
     model::root::{Root, RootId},
-    store::Stored,
+    store::{Key, Stored},
 };
+pub use patience::Patience;
 
 /// How an open repository is written to and read from in order.
 #[derive(Clone, Debug)]
@@ -65,6 +70,22 @@ pub struct Announcement {
     pub patience: std::time::Duration,
 }
 
+/// Others can see that someone is at work here, and whether they tolerate it is not known yet.
+/// Ends with [`Protocol::settle`] or [`release`](Self::release); a dropped one is taken back in the
+/// background.
+#[derive(Debug)]
+#[must_use = "nothing may be stored before it has settled"]
+pub enum Pending {
+    /// restic's lock file.
+    Restic(restic::PendingLock),
+    /// Nothing was announced: the operation writes nothing, or was told not to.
+    Silent,
+}
+
+/// The objects that an index was read from.
+#[derive(Clone, Debug, Default)]
+pub struct Segments(Vec<Key>);
+
 /// Everyone sees that someone is at work here. Ends with [`release`](Self::release); a dropped one
 /// is taken back in the background.
 #[derive(Debug)]
@@ -84,6 +105,9 @@ pub enum AnnounceError {
         /// Who, since when.
         by: String,
     },
+    /// Somebody deletes, and had begun before our announcement could be seen.
+    #[error("the repository's index was replaced while it was read")]
+    Overtaken,
     /// The store failed.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -94,7 +118,7 @@ impl AnnounceError {
     #[must_use]
     pub fn class(&self) -> Class {
         match self {
-            Self::Busy { .. } => Class::Busy,
+            Self::Busy { .. } | Self::Overtaken => Class::Busy,
             Self::Fault(fault) => fault.class(),
         }
     }
@@ -134,14 +158,52 @@ impl Protocol {
         announcement: &Announcement,
         cancel: &Cancel,
     ) -> Result<Presence, AnnounceError> {
+        let mut patience = Patience::new(announcement.patience);
+        loop {
+            let pending = self.announce_early(announcement, &mut patience, cancel).await?;
+            match self.settle(pending, &Segments::default(), cancel).await {
+                Err(error) => patience.outlast(error, cancel).await?,
+                settled => return settled,
+            }
+        }
+    }
+
+    /// The first step of announcing, after which the repository may be read. `cancel` is thrown
+    /// should the announcement be lost later. When settling fails, whatever was read meanwhile is
+    /// not to be relied on, and the operation begins again as long as `patience` lasts.
+    pub async fn announce_early(
+        &self,
+        announcement: &Announcement,
+        patience: &mut Patience,
+        cancel: &Cancel,
+    ) -> Result<Pending, AnnounceError> {
         match self {
             Self::Restic(protocol) => {
-                Ok(Presence::Restic(protocol.lock(announcement, cancel).await?))
+                Ok(Pending::Restic(protocol.lock(announcement, patience, cancel).await?))
             }
             Self::Kopia(_) => match announcement.access {
-                Access::Shared => Ok(Presence::Silent),
+                Access::Shared => Ok(Pending::Silent),
                 Access::Exclusive => Err(read_only().into()),
             },
+        }
+    }
+
+    /// The second step: nobody is there who does not tolerate it, and nobody who was has removed
+    /// any of `segments`, so that what they name is still there. Otherwise it is taken back.
+    pub async fn settle(
+        &self,
+        pending: Pending,
+        segments: &Segments,
+        cancel: &Cancel,
+    ) -> Result<Presence, AnnounceError> {
+        match (self, pending) {
+            (_, Pending::Silent) => Ok(Presence::Silent),
+            (Self::Restic(protocol), Pending::Restic(lock)) => {
+                Ok(Presence::Restic(protocol.settle(lock, segments, cancel).await?))
+            }
+            (Self::Kopia(_), Pending::Restic(_)) => {
+                Err(Fault::Bug("an announcement in another repository").into())
+            }
         }
     }
 
@@ -190,11 +252,15 @@ impl Protocol {
         }
     }
 
-    /// Reads everything into `index`.
-    pub async fn load_index(&self, index: &Arc<Index>) -> Result<(), Fault> {
+    /// Reads everything into `index`, and says what it was read from.
+    pub async fn load_index(&self, index: &Arc<Index>) -> Result<Segments, Fault> {
         match self {
             Self::Restic(protocol) => protocol.load_index(index).await,
-            Self::Kopia(protocol) => protocol.load_index(index).await,
+            // Nobody who reads is announced here, so there is nothing to prove later.
+            Self::Kopia(protocol) => {
+                protocol.load_index(index).await?;
+                Ok(Segments::default())
+            }
         }
     }
 
@@ -234,6 +300,24 @@ impl Protocol {
 /// The answer to whoever asks for the keys of a repository that has none.
 fn one_password() -> Fault {
     Fault::Unsupported { what: "more than the one password of a kopia repository".into() }
+}
+
+impl Pending {
+    /// Waits until it can be settled without waiting, or until it is cancelled.
+    pub async fn ripe(&self, cancel: &Cancel) {
+        match self {
+            Self::Restic(lock) => lock.ripe(cancel).await,
+            Self::Silent => {}
+        }
+    }
+
+    /// Takes it back.
+    pub async fn release(self) -> Result<(), Fault> {
+        match self {
+            Self::Restic(lock) => lock.release().await,
+            Self::Silent => Ok(()),
+        }
+    }
 }
 
 impl Presence {

@@ -2,7 +2,8 @@
 //!
 //! Invariants
 //! - The format is found by what the location holds.
-//! - The index is loaded once for whoever reads, after whatever roots it works with were listed.
+//! - The index is loaded once for whoever reads, after whatever roots it works with were listed, and
+//!   let go of where it turns out to have been replaced.
 //! - Whoever writes has an index of its own, loaded under its own announcement: what an earlier
 //!   operation reserved and did not store, or what others have removed since, must not count as
 //!   stored.
@@ -13,13 +14,14 @@ use tokio::{runtime::Handle, sync::Mutex};
 use windlass_format::secret::Password;
 
 use crate::{
+    cancel::Cancel,
     clock::{Clock, SystemClock},
     dialect::Dialect,
     entropy::Entropy,
     fault::Fault,
     index::Index,
     protocol::{
-        Protocol,
+        AnnounceError, Pending, Presence, Protocol, Segments,
         keys::OpenError,
         open::{self, InitOptions, Means, OpenOptions, Opened},
     },
@@ -61,7 +63,14 @@ pub struct Repository {
     identity: Identity,
     environment: Environment,
     pool: Arc<rayon::ThreadPool>,
-    index: Mutex<Option<Arc<Index>>>,
+    index: Mutex<Option<Loaded>>,
+}
+
+/// An index and what it was read from.
+#[derive(Clone, Debug)]
+pub(crate) struct Loaded {
+    pub(crate) index: Arc<Index>,
+    pub(crate) segments: Segments,
 }
 
 impl Repository {
@@ -130,30 +139,51 @@ impl Repository {
     /// The index, loaded on first use. List roots before: see the order in `protocol`.
     pub async fn index(&self) -> Result<Arc<Index>, Fault> {
         let mut kept = self.index.lock().await;
-        if let Some(index) = &*kept {
-            return Ok(Arc::clone(index));
+        if let Some(loaded) = &*kept {
+            return Ok(Arc::clone(&loaded.index));
         }
-        let index = self.load_index().await?;
-        *kept = Some(Arc::clone(&index));
+        let loaded = self.load_index().await?;
+        let index = Arc::clone(&loaded.index);
+        *kept = Some(loaded);
         Ok(index)
+    }
+
+    /// Settles the announcement of someone who reads, beside the reading: an index that was loaded
+    /// meanwhile must still hold, and one that does not is let go of.
+    pub async fn settle_reader(
+        &self,
+        pending: Pending,
+        cancel: &Cancel,
+    ) -> Result<Presence, AnnounceError> {
+        pending.ripe(cancel).await;
+        // Held until it is settled: nobody loads an index between the question what was loaded
+        // and the answer.
+        let mut kept = self.index.lock().await;
+        let none = Segments::default();
+        let segments = kept.as_ref().map_or(&none, |loaded| &loaded.segments);
+        let settled = self.protocol.settle(pending, segments, cancel).await;
+        if settled.is_err() {
+            *kept = None;
+        }
+        settled
     }
 
     /// An index for one operation that writes. What was loaded before is let go of, so that not
     /// both take memory.
-    pub(crate) async fn index_to_write(&self) -> Result<Arc<Index>, Fault> {
+    pub(crate) async fn index_to_write(&self) -> Result<Loaded, Fault> {
         *self.index.lock().await = None;
         self.load_index().await
     }
 
     /// Keeps the index of an operation that has published all that it holds.
-    pub(crate) async fn keep_index(&self, index: Arc<Index>) {
-        *self.index.lock().await = Some(index);
+    pub(crate) async fn keep_index(&self, loaded: Loaded) {
+        *self.index.lock().await = Some(loaded);
     }
 
-    async fn load_index(&self) -> Result<Arc<Index>, Fault> {
+    async fn load_index(&self) -> Result<Loaded, Fault> {
         let index = Arc::new(Index::new());
-        self.protocol.load_index(&index).await?;
-        Ok(index)
+        let segments = self.protocol.load_index(&index).await?;
+        Ok(Loaded { index, segments })
     }
 
     /// Reads chunks.

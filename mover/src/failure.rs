@@ -128,6 +128,10 @@ impl Failure {
             | Self::Backup(BackupError::Announce(AnnounceError::Busy { .. })) => {
                 "wait with --retry-lock; if its holder is dead, run `restic unlock`".into()
             }
+            Self::Announce(AnnounceError::Overtaken)
+            | Self::Backup(BackupError::Announce(AnnounceError::Overtaken)) => {
+                "somebody prunes or repairs without a lock: run again when that is done".into()
+            }
             Self::Announce(AnnounceError::Fault(fault))
             | Self::Backup(
                 BackupError::Announce(AnnounceError::Fault(fault)) | BackupError::Fault(fault),

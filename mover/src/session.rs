@@ -11,7 +11,7 @@ use windlass_engine::{
     format::secret::Password,
     owner::Owners,
     protocol::{
-        Access, AnnounceError, Announcement, Presence,
+        Access, AnnounceError, Announcement, Patience, Pending, Presence,
         restic::{InitOptions, keys::OpenError},
     },
     repository::{Environment, Place, Repository},
@@ -167,49 +167,104 @@ impl Session {
         if self.settings.global.no_lock {
             return Ok(Presence::Silent);
         }
-        let announcement = Announcement {
+        let announcement = self.announcement(access);
+        Ok(repository.protocol().announce(&announcement, &self.cancel).await?)
+    }
+
+    fn announcement(&self, access: Access) -> Announcement {
+        Announcement {
             access,
             hostname: hostname(),
             username: username(),
             patience: self.settings.lock_patience,
-        };
-        Ok(repository.protocol().announce(&announcement, &self.cancel).await?)
+        }
     }
 
     /// Tells others that this command reads, so that nothing is deleted under it. Where nothing can
     /// be written, nothing can be deleted either: then it goes on without.
-    pub(crate) async fn announce_reader(
+    async fn announce_reader(
         &self,
         repository: &Repository,
-    ) -> Result<Presence, Failure> {
-        match self.announce(repository, Access::Shared).await {
-            Err(Failure::Announce(AnnounceError::Fault(Fault::Store(error))))
+        patience: &mut Patience,
+    ) -> Result<Pending, Failure> {
+        if self.settings.global.no_lock {
+            return Ok(Pending::Silent);
+        }
+        let announcement = self.announcement(Access::Shared);
+        match repository.protocol().announce_early(&announcement, patience, &self.cancel).await {
+            Err(AnnounceError::Fault(Fault::Store(error)))
                 if matches!(error.failure, store::Failure::Denied | store::Failure::NoSpace) =>
             {
                 self.output.warn(&format!("reading without a lock: {error}"));
-                Ok(Presence::Silent)
+                Ok(Pending::Silent)
             }
-            result => result,
+            result => Ok(result?),
         }
     }
 
-    /// Does `work` as a reader that others see. When it is cancelled, work that watches the switch
-    /// has a second to come to its own end; then it is dropped where it stands.
+    /// Does `work` as a reader that others see and tolerate. When it is cancelled, work that
+    /// watches the switch has a second to come to its own end; then it is dropped where it stands.
     pub(crate) async fn reading<T>(
         &self,
         repository: &Repository,
         work: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
-        let presence = self.announce_reader(repository).await?;
-        let mut work = pin!(work);
-        let result = tokio::select! {
-            result = &mut work => result,
-            () = self.cancel.cancelled() => {
-                tokio::time::timeout(GRACE, work).await.unwrap_or(Err(Failure::Interrupted))
+        let mut patience = Patience::new(self.settings.lock_patience);
+        let presence = loop {
+            let pending = self.announce_reader(repository, &mut patience).await?;
+            match repository.settle_reader(pending, &self.cancel).await {
+                Ok(presence) => break presence,
+                Err(error) => patience.outlast(error, &self.cancel).await?,
             }
         };
+        let result = until_cancelled(&self.cancel, work).await;
         presence.release().await?;
         result
+    }
+
+    /// The same for `work` that may be done twice: it begins as soon as others can see it, is told
+    /// to stop by its switch when one turns out not to tolerate it, and begins again as long as
+    /// there is patience.
+    pub(crate) async fn reading_early<T>(
+        &self,
+        repository: &Repository,
+        work: impl AsyncFn(&Cancel) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let mut patience = Patience::new(self.settings.lock_patience);
+        loop {
+            let pending = self.announce_reader(repository, &mut patience).await?;
+            let attempt = self.cancel.child();
+            let settle = async {
+                let settled = repository.settle_reader(pending, &self.cancel).await;
+                if settled.is_err() {
+                    attempt.cancel();
+                }
+                settled
+            };
+            let (result, settled) = tokio::join!(until_cancelled(&attempt, work(&attempt)), settle);
+            match settled {
+                Ok(presence) => {
+                    presence.release().await?;
+                    return result;
+                }
+                Err(_cancelled) if self.cancel.is_cancelled() => return result,
+                Err(error) => patience.outlast(error, &self.cancel).await?,
+            }
+        }
+    }
+}
+
+/// Does `work`, which has a second to come to its own end when it is cancelled.
+async fn until_cancelled<T>(
+    cancel: &Cancel,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let mut work = pin!(work);
+    tokio::select! {
+        result = &mut work => result,
+        () = cancel.cancelled() => {
+            tokio::time::timeout(GRACE, work).await.unwrap_or(Err(Failure::Interrupted))
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 pub mod compare;
 pub mod conformance;
 pub mod faulty;
+pub mod hooked;
 pub mod recording;
 pub mod stale;
 pub mod tree;

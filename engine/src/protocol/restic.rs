@@ -12,7 +12,7 @@ mod lock;
 mod object;
 mod open;
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
@@ -30,7 +30,7 @@ use windlass_format::{
     secret::Password,
 };
 
-use super::{AnnounceError, Announcement, ListedRoot, Published};
+use super::{AnnounceError, Announcement, ListedRoot, Patience, Published, Segments};
 use crate::{
     backup::pack::{PackInfo, PackedChunk},
     cancel::Cancel,
@@ -45,14 +45,14 @@ use crate::{
     },
     store::{Existing, Key, Range, Store, Stored},
 };
-pub use lock::Lock;
+pub use lock::{Lock, PendingLock};
 pub use open::{InitOptions, OpenOptions, Opened, config_key, init, layout, open};
 
 /// Index files and roots read at once.
 const READ_AHEAD: usize = 8;
 
 /// An open repository's order of reads and writes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Protocol {
     pub(super) store: Store,
     pub(super) codec: Arc<Codec>,
@@ -70,9 +70,37 @@ impl Protocol {
     pub(super) async fn lock(
         &self,
         announcement: &Announcement,
+        patience: &mut Patience,
+        cancel: &Cancel,
+    ) -> Result<PendingLock, AnnounceError> {
+        PendingLock::put(self, announcement, patience, cancel).await
+    }
+
+    pub(super) async fn settle(
+        &self,
+        lock: PendingLock,
+        segments: &Segments,
         cancel: &Cancel,
     ) -> Result<Lock, AnnounceError> {
-        Lock::take(self, announcement, cancel).await
+        lock.settle(self, self.still_there(segments), cancel).await
+    }
+
+    /// Whoever prunes removes the index files that name a pack before the pack: where all of
+    /// `segments` are left, so is every pack they name.
+    async fn still_there(&self, segments: &Segments) -> Result<(), AnnounceError> {
+        if segments.0.is_empty() {
+            return Ok(());
+        }
+        let mut left = HashSet::new();
+        let mut collect = |row: crate::store::Listed| {
+            left.insert(row.key);
+        };
+        let listed = self.store.list(FileKind::Index.directory(), &mut collect).await;
+        listed.map_err(Fault::from)?;
+        match segments.0.iter().all(|segment| left.contains(segment)) {
+            true => Ok(()),
+            false => Err(AnnounceError::Overtaken),
+        }
     }
 
     pub(super) async fn list_roots(&self) -> Result<Vec<ListedRoot>, Fault> {
@@ -118,9 +146,11 @@ impl Protocol {
         Ok(keys::remove(&self.store, prefix, in_use).await?.to_hex())
     }
 
-    pub(super) async fn load_index(&self, index: &Arc<Index>) -> Result<(), Fault> {
+    pub(super) async fn load_index(&self, index: &Arc<Index>) -> Result<Segments, Fault> {
         let mut first_fault = None;
+        let mut segments = Vec::new();
         self.read_all(FileKind::Index, |name, json| {
+            segments.push(key_of(name));
             let loaded = json.and_then(|json| {
                 read_index(&json, index).map_err(|damage| Fault::damaged(name.to_string(), damage))
             });
@@ -129,7 +159,7 @@ impl Protocol {
             }
         })
         .await?;
-        first_fault.map_or(Ok(()), Err)
+        first_fault.map_or(Ok(Segments(segments)), Err)
     }
 
     pub(super) async fn publish(&self, packs: Vec<Stored<PackInfo>>) -> Result<Published, Fault> {

@@ -1,5 +1,6 @@
 //! Behaviour of the engine, through its public surface.
 
+mod announcing;
 mod backup;
 mod change;
 mod crash_order;

@@ -4,6 +4,7 @@ use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Instant};
 
 use clap::ValueEnum;
 use windlass_engine::{
+    cancel::Cancel,
     filter::{PatternTexts, Selection},
     monitor::Monitor,
     repository::Repository,
@@ -114,8 +115,10 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Outcome, Failur
     let options = args.options(session)?;
     let filter = args.filter.filter(&session.settings)?;
     let repository = session.open().await?;
-    let work = restored(&args, options, &filter, &repository, session);
-    let report = session.reading(&repository, work).await?;
+    let work = async |cancel: &Cancel| {
+        restored(&args, options.clone(), &filter, &repository, session, cancel).await
+    };
+    let report = session.reading_early(&repository, work).await?;
     match report.outcome() {
         Ending::Success => Ok(Outcome::Done),
         Ending::Partial => Err(reading::errors(
@@ -131,6 +134,7 @@ async fn restored(
     filter: &Filter,
     repository: &Repository,
     session: &Session,
+    cancel: &Cancel,
 ) -> Result<Report, Failure> {
     let output = &session.output;
     let (snapshot, sub_path) = snapshot::find(repository, &args.snapshot, filter, output).await?;
@@ -153,7 +157,7 @@ async fn restored(
     let started = Instant::now();
     let drawer = Drawer::start(output, Arc::clone(&monitor) as Arc<dyn Draw>);
     let told = Arc::clone(&monitor) as Arc<dyn Monitor>;
-    let result = restore::run(repository, root, options, told, &session.cancel).await;
+    let result = restore::run(repository, root, options, told, cancel).await;
     drop(drawer);
     let report = result?;
     monitor.report(&report, started.elapsed());

@@ -3,11 +3,14 @@
 //! Invariants
 //! - A lock is in the store before others are looked for a second time, 200 ms later, so that of
 //!   two who start together at least one sees the other.
+//! - One task keeps the lock file from the first put to the removal and does one thing at a time:
+//!   whatever becomes of those who asked for it, no put is broken off and no file is left behind.
 //! - Empty lock files are half-written and count as none; ones that cannot be read count as locks.
 //! - A lock that could not be refreshed for 22.5 minutes counts as lost: nothing more is written,
 //!   because others may take it for stale after 30.
 
 use std::{
+    convert::Infallible,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -16,8 +19,9 @@ use std::{
 };
 
 use tokio::{
+    sync::oneshot,
     task::JoinHandle,
-    time::{Instant, sleep},
+    time::{Instant, sleep, sleep_until},
 };
 use windlass_format::{
     restic::{
@@ -32,7 +36,7 @@ use super::{Protocol, key_of, read_document};
 use crate::{
     cancel::Cancel,
     fault::Fault,
-    protocol::{Access, AnnounceError, Announcement},
+    protocol::{Access, AnnounceError, Announcement, Patience},
     store::{Existing, Failure, Store},
 };
 
@@ -40,53 +44,52 @@ const SETTLE: Duration = Duration::from_millis(200);
 const REFRESH: Duration = Duration::from_secs(5 * 60);
 const REFRESH_RETRY: Duration = Duration::from_secs(10);
 const LOST_AFTER: Duration = Duration::from_secs(22 * 60 + 30);
-const FIRST_WAIT: Duration = Duration::from_secs(5);
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// A lock that is held.
+/// A lock that others can see, while it is not known yet whether they tolerate it.
+#[derive(Debug)]
+pub struct PendingLock {
+    lock: Lock,
+    access: Access,
+    ripe: Instant,
+}
+
+/// A lock that is held. Dropped, it is removed in the background.
 #[derive(Debug)]
 pub struct Lock {
     held: Arc<Held>,
-    refresher: JoinHandle<()>,
+    /// Its end tells the keeper to come to its own.
+    stop: oneshot::Sender<Infallible>,
+    keeper: JoinHandle<Result<(), Fault>>,
 }
 
-#[derive(Debug)]
+/// What the keeper tells.
+#[derive(Debug, Default)]
 struct Held {
-    store: Store,
     id: Mutex<Option<LockId>>,
     lost: AtomicBool,
 }
 
-impl Lock {
-    pub(super) async fn take(
-        protocol: &Protocol,
-        announcement: &Announcement,
-        cancel: &Cancel,
-    ) -> Result<Self, AnnounceError> {
-        let give_up = Instant::now() + announcement.patience;
-        let mut wait = FIRST_WAIT;
-        loop {
-            match Self::try_take(protocol, announcement, cancel).await {
-                Err(AnnounceError::Busy { .. }) if Instant::now() < give_up => {
-                    let left = give_up - Instant::now();
-                    tokio::select! {
-                        () = sleep(wait.min(left)) => {}
-                        () = cancel.cancelled() => return Err(Fault::Cancelled.into()),
-                    }
-                    wait = (wait * 2).min(LONGEST_WAIT);
-                }
-                result => return result,
-            }
-        }
-    }
+/// What the keeper works with.
+struct Keeper {
+    protocol: Protocol,
+    file: LockFile,
+    held: Arc<Held>,
+    /// Thrown when the lock is lost.
+    cancel: Cancel,
+}
 
-    async fn try_take(
+impl PendingLock {
+    /// Puts a lock where no other is in the way, or no longer within `patience`.
+    pub(super) async fn put(
         protocol: &Protocol,
         announcement: &Announcement,
+        patience: &mut Patience,
         cancel: &Cancel,
     ) -> Result<Self, AnnounceError> {
-        check_others(protocol, announcement.access, None).await?;
-        let mut file = LockFile {
+        while let Err(error) = check_others(protocol, announcement.access, None).await {
+            patience.outlast(error, cancel).await?;
+        }
+        let file = LockFile {
             time: protocol.clock.now(),
             exclusive: announcement.access == Access::Exclusive,
             hostname: announcement.hostname.clone(),
@@ -95,44 +98,62 @@ impl Lock {
             uid: rustix::process::getuid().as_raw(),
             gid: rustix::process::getgid().as_raw(),
         };
-        let id = put(protocol, &file).await?;
-        let held = Arc::new(Held {
-            store: protocol.store.clone(),
-            id: Mutex::new(Some(id)),
-            lost: AtomicBool::new(false),
-        });
-        let refresher = tokio::spawn({
-            let protocol = Protocol {
-                store: protocol.store.clone(),
-                codec: Arc::clone(&protocol.codec),
-                clock: Arc::clone(&protocol.clock),
-                entropy: protocol.entropy.clone(),
-            };
-            let (held, cancel) = (Arc::clone(&held), cancel.clone());
-            async move {
-                file.time = protocol.clock.now();
-                held.refresh(&protocol, file, &cancel).await;
-            }
-        });
+        let held = Arc::<Held>::default();
+        let (tell, told) = oneshot::channel();
+        let (stop, stopped) = oneshot::channel();
+        let keeper = Keeper {
+            protocol: protocol.clone(),
+            file,
+            held: Arc::clone(&held),
+            cancel: cancel.clone(),
+        };
+        let keeper = tokio::spawn(keeper.keep(tell, stopped));
         // From here on the lock is removed by `release` or on drop, whatever happens.
-        let lock = Self { held, refresher };
-        let settled = async {
-            tokio::select! {
-                () = sleep(SETTLE) => {}
-                () = cancel.cancelled() => return Err(Fault::Cancelled.into()),
-            }
-            check_others(protocol, announcement.access, Some(id)).await
+        let lock = Lock { held, stop, keeper };
+        told.await.unwrap_or(Err(Fault::Bug("the keeper of a lock panicked")))?;
+        Ok(Self { lock, access: announcement.access, ripe: Instant::now() + SETTLE })
+    }
+
+    /// Waits until those who began at the same moment can be seen.
+    pub(in crate::protocol) async fn ripe(&self, cancel: &Cancel) {
+        tokio::select! {
+            () = sleep_until(self.ripe) => {}
+            () = cancel.cancelled() => {}
         }
-        .await;
-        match settled {
-            Ok(()) => Ok(lock),
+    }
+
+    /// Looks at the others a second time. Where one does not tolerate this lock, or `proof` that
+    /// nothing was missed fails, it is removed again.
+    pub(super) async fn settle(
+        self,
+        protocol: &Protocol,
+        proof: impl Future<Output = Result<(), AnnounceError>>,
+        cancel: &Cancel,
+    ) -> Result<Lock, AnnounceError> {
+        self.ripe(cancel).await;
+        let settled = async {
+            if cancel.is_cancelled() {
+                return Err(Fault::Cancelled.into());
+            }
+            let mine = *self.lock.held.id.lock().unwrap_or_else(PoisonError::into_inner);
+            check_others(protocol, self.access, mine).await?;
+            proof.await
+        };
+        match settled.await {
+            Ok(()) => Ok(self.lock),
             Err(error) => {
-                lock.release().await?;
+                self.lock.release().await?;
                 Err(error)
             }
         }
     }
 
+    pub(in crate::protocol) async fn release(self) -> Result<(), Fault> {
+        self.lock.release().await
+    }
+}
+
+impl Lock {
     pub(in crate::protocol) fn check(&self) -> Result<(), Fault> {
         if self.held.lost.load(Ordering::Acquire) {
             return Err(Fault::LockLost);
@@ -140,60 +161,68 @@ impl Lock {
         Ok(())
     }
 
+    /// Waits until the lock is removed: for no more than what its keeper is about, a put, and the
+    /// removal itself.
     pub(in crate::protocol) async fn release(self) -> Result<(), Fault> {
-        self.refresher.abort();
-        self.held.remove().await
+        drop(self.stop);
+        self.keeper.await.unwrap_or(Err(Fault::Bug("the keeper of a lock panicked")))
     }
 }
 
-impl Drop for Lock {
-    fn drop(&mut self) {
-        self.refresher.abort();
-        let left = self.held.id.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        if left && let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let held = Arc::clone(&self.held);
-            runtime.spawn(async move {
-                let _nobody_left_to_tell = held.remove().await;
-            });
-        }
-    }
-}
-
-impl Held {
-    async fn refresh(&self, protocol: &Protocol, mut file: LockFile, cancel: &Cancel) {
+impl Keeper {
+    /// Puts the lock, refreshes it until told to stop, and removes it.
+    async fn keep(
+        mut self,
+        tell: oneshot::Sender<Result<(), Fault>>,
+        mut stopped: oneshot::Receiver<Infallible>,
+    ) -> Result<(), Fault> {
+        let mut id = match put(&self.protocol, &self.file).await {
+            Ok(id) => id,
+            Err(fault) => {
+                let _nobody_asks_any_more = tell.send(Err(fault));
+                return Ok(());
+            }
+        };
+        self.tell_id(id);
+        let _nobody_asks_any_more = tell.send(Ok(()));
         let mut refreshed = Instant::now();
         let mut pause = REFRESH;
         loop {
-            sleep(pause).await;
-            file.time = protocol.clock.now();
-            match put(protocol, &file).await {
+            tokio::select! {
+                _end = &mut stopped => break,
+                () = sleep(pause) => {}
+            }
+            self.file.time = self.protocol.clock.now();
+            match put(&self.protocol, &self.file).await {
                 Ok(new) => {
                     refreshed = Instant::now();
                     pause = REFRESH;
-                    let old = self.id.lock().unwrap_or_else(PoisonError::into_inner).replace(new);
-                    if let Some(old) = old {
-                        // A leftover is stale in half an hour; the lock itself is the new file.
-                        let _stale_soon = self.store.delete(&key_of(FileName::Lock(old))).await;
-                    }
+                    self.tell_id(new);
+                    let old = std::mem::replace(&mut id, new);
+                    // A leftover is stale in half an hour; the lock itself is the new file.
+                    let _stale_soon = remove(&self.protocol.store, old).await;
                 }
                 Err(_fault) if refreshed.elapsed() < LOST_AFTER => pause = REFRESH_RETRY,
                 Err(_fault) => {
-                    self.lost.store(true, Ordering::Release);
-                    cancel.cancel();
-                    return;
+                    self.held.lost.store(true, Ordering::Release);
+                    self.cancel.cancel();
+                    let _end = stopped.await;
+                    break;
                 }
             }
         }
+        remove(&self.protocol.store, id).await
     }
 
-    async fn remove(&self) -> Result<(), Fault> {
-        let id = self.id.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(id) = id else { return Ok(()) };
-        match self.store.delete(&key_of(FileName::Lock(id))).await {
-            Ok(()) => Ok(()),
-            Err(error) if error.failure == Failure::NotFound => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+    fn tell_id(&self, id: LockId) {
+        *self.held.id.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
+    }
+}
+
+async fn remove(store: &Store, id: LockId) -> Result<(), Fault> {
+    match store.delete(&key_of(FileName::Lock(id))).await {
+        Err(error) if error.failure != Failure::NotFound => Err(error.into()),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
