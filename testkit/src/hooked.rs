@@ -159,6 +159,10 @@ impl Draft for HookedDraft {
         self.inner.read_back()
     }
 
+    fn may_be_cold(&mut self) {
+        self.inner.may_be_cold();
+    }
+
     async fn commit(self: Box<Self>, key: &Key, existing: Existing) -> Result<(), StoreError> {
         let Self { inner, hooks } = *self;
         let result = inner.commit(key, existing).await;
