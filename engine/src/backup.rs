@@ -22,16 +22,21 @@
 mod buffer;
 pub mod compare;
 mod cut;
+mod item;
+mod listing;
 mod options;
 pub mod pack;
 pub mod parent;
 mod publish;
+mod queue;
 mod read;
 mod report;
 mod run;
+mod sample;
 mod seal;
 mod stream;
 mod targets;
+mod telling;
 mod walk;
 mod work;
 
@@ -57,16 +62,17 @@ use crate::{
     },
     monitor::{Event, Monitor, Phase},
     owner::Owners,
-    protocol::{Access, Announcement, Patience, Pending, Presence, Published, Segments},
+    protocol::{Access, Announcement, Patience, Pending, Presence, Published, Segments, Swept},
     repository::{Loaded, Repository},
     store::{Store, nowhere::Nowhere},
 };
-use compare::Reason;
+use compare::{Policy, Reason};
 pub use options::{Options, Stream};
 use pack::FinishedPack;
 pub use report::{BackupError, Report};
 pub use run::Problem;
 use run::{Figures, Problems, Run};
+use sample::Sample;
 use targets::Targets;
 
 /// Where a backup comes from.
@@ -156,6 +162,14 @@ struct Backup<'a> {
 /// The backup to compare with.
 type Parent = Option<(RootId, Root)>;
 
+/// What is known before the source is looked at.
+struct Before {
+    parent: Parent,
+    /// What is read again although it looks unchanged.
+    sample: Option<Sample>,
+    loaded: Loaded,
+}
+
 /// What the pipeline leaves behind.
 struct Transferred {
     top: ChunkKey,
@@ -183,6 +197,9 @@ impl Backup<'_> {
         let (presence, result) = self.announced(pending, &cancel).await;
         // The publisher is gone by now, so this is the last one.
         if let Some(presence) = presence {
+            if result.is_ok() {
+                self.sweep(&presence).await;
+            }
             let released = presence.release().await;
             if result.is_ok() {
                 released?;
@@ -191,13 +208,22 @@ impl Backup<'_> {
         result
     }
 
+    /// Removes what killed writers left; whether it could be is no part of the success.
+    async fn sweep(&self, presence: &Presence) {
+        let swept = self.repository.protocol().sweep(presence).await;
+        if let Ok(Swept { files: files @ 1.., stored_bytes }) = swept {
+            let note = format!("removed {files} files of killed writers, {stored_bytes} bytes");
+            self.monitor.event(Event::Note(&note));
+        }
+    }
+
     async fn announced(
         &self,
         pending: Pending,
         cancel: &Cancel,
     ) -> (Option<Presence>, Result<Report, BackupError>) {
-        let (parent, loaded) = match self.prepare().await {
-            Ok(prepared) => prepared,
+        let before = match self.prepare().await {
+            Ok(before) => before,
             // It may come of reading what somebody is about to remove.
             Err(error) => {
                 let protocol = self.repository.protocol();
@@ -208,26 +234,41 @@ impl Backup<'_> {
             }
         };
         self.monitor.event(Event::Phase(Phase::Transfer));
-        let (presence, transferred) = self.transfer(pending, &parent, &loaded, cancel).await;
+        let (presence, transferred) = self.transfer(pending, &before, cancel).await;
         let result = match transferred {
             Ok(transferred) => {
+                let Before { parent, sample, loaded } = before;
                 if !self.options.dry_run {
                     self.repository.keep_index(loaded).await;
                 }
-                self.commit(presence.as_ref(), parent, transferred).await
+                self.commit(presence.as_ref(), parent, sample, transferred).await
             }
             Err(error) => Err(error),
         };
         (presence, result)
     }
 
-    async fn prepare(&self) -> Result<(Parent, Loaded), BackupError> {
+    async fn prepare(&self) -> Result<Before, BackupError> {
         // Roots first, the index second: every root that is seen is fully indexed then.
         self.monitor.event(Event::Phase(Phase::Index));
         let paths = self.origin.paths();
         let parent = parent::find(self.repository, &self.options, &paths, self.started).await?;
         self.monitor.event(Event::Parent(parent.as_ref().map(|(id, _)| id)));
-        Ok((parent, self.repository.index_to_write().await?))
+        let sample = self.sample(parent.as_ref().map(|(_, root)| root))?;
+        if let Some(sample) = &sample {
+            self.monitor.event(Event::Note(&sample.words()));
+        }
+        let loaded = self.repository.index_to_write().await?;
+        Ok(Before { parent, sample, loaded })
+    }
+
+    fn sample(&self, parent: Option<&Root>) -> Result<Option<Sample>, Fault> {
+        let Policy::CloneAware { sample_every } = self.options.policy else { return Ok(None) };
+        // A run that leaves no root counts for nothing.
+        let last = parent.filter(|_root| !self.options.skip_if_unchanged);
+        let last = last.map(|root| root.program.as_str());
+        let entropy = &self.repository.environment().entropy;
+        Ok(Some(Sample::next(sample_every, last, entropy)?))
     }
 
     /// Makes what was transferred visible.
@@ -235,6 +276,7 @@ impl Backup<'_> {
         &self,
         presence: Option<&Presence>,
         parent: Parent,
+        sample: Option<Sample>,
         transferred: Transferred,
     ) -> Result<Report, BackupError> {
         let Self { repository, options, started, .. } = self;
@@ -266,6 +308,7 @@ impl Backup<'_> {
             time: options.time.unwrap_or(*started),
             parent: parent.as_ref().map(|(id, _)| id.clone()),
             tree: top,
+            top: None,
             paths: self.origin.paths(),
             hostname: options.hostname.clone(),
             username: options.username.clone(),
@@ -275,7 +318,8 @@ impl Backup<'_> {
             tags: options.tags.clone(),
             original: None,
             description: String::new(),
-            program: options.program.clone(),
+            program: sample
+                .map_or_else(|| options.program.clone(), |sample| sample.note(&options.program)),
             summary: Some(summary),
         };
         let presence = presence.ok_or(Fault::Bug("published without a presence"))?;
@@ -287,8 +331,7 @@ impl Backup<'_> {
     async fn transfer(
         &self,
         pending: Pending,
-        parent: &Parent,
-        loaded: &Loaded,
+        before: &Before,
         cancel: &Cancel,
     ) -> (Option<Presence>, Result<Transferred, BackupError>) {
         let (finished, packs) = mpsc::channel(PACK_QUEUE);
@@ -297,13 +340,13 @@ impl Backup<'_> {
             store: self.store(),
             dialect: self.repository.dialect().clone(),
             protocol: self.repository.protocol().clone(),
-            loaded: loaded.clone(),
+            loaded: before.loaded.clone(),
             cancel: cancel.clone(),
             asked_to_stop: self.cancel.clone(),
             dry_run: self.options.dry_run,
         };
         let publisher = tokio::spawn(publisher.run(pending, settled, packs));
-        let flushed = self.fill_packs(parent, loaded, cancel, finished, has_settled).await;
+        let flushed = self.fill_packs(before, cancel, finished, has_settled).await;
         // Whatever happened: the senders are gone with the workers, and the publisher comes to its
         // end.
         let (presence, published) = publisher
@@ -330,13 +373,13 @@ impl Backup<'_> {
     /// All stages before the publisher.
     async fn fill_packs(
         &self,
-        parent: &Parent,
-        loaded: &Loaded,
+        before: &Before,
         cancel: &Cancel,
         finished: mpsc::Sender<FinishedPack>,
         has_settled: oneshot::Receiver<()>,
     ) -> Result<(ChunkKey, Figures, Problems), Fault> {
         let Self { repository, options, monitor, started, .. } = self;
+        let Before { parent, sample, loaded } = before;
         let (index, started) = (&loaded.index, *started);
         let resources = &repository.environment().resources;
         let encoder = repository.dialect().encoder()?;
@@ -384,10 +427,10 @@ impl Backup<'_> {
                 one_file_system: options.one_file_system,
                 with_atime: options.with_atime,
                 zone: Zone::system(),
-                turn: parent::turn(parent.as_ref().map(|(id, _)| id)),
+                sample: *sample,
             },
             owners: Owners::default(),
-            queue: walk::Queue::default(),
+            queue: queue::Queue::default(),
         };
         let old_top = parent.as_ref().map(|(_, root)| root.tree);
         let stop = {
@@ -400,7 +443,7 @@ impl Backup<'_> {
         let origin = self.origin.clone();
         let blocking = tokio::task::spawn_blocking(move || -> Result<_, Fault> {
             match origin {
-                Origin::Targets(targets) => walk.start(&targets, old_top),
+                Origin::Targets(targets) => walk.start(Targets::clone(&targets), old_top),
                 Origin::Stream { stream, .. } => {
                     // What is read of a stream cannot be read again by another attempt.
                     has_settled.blocking_recv().map_err(|_in_the_way| Fault::Cancelled)?;

@@ -148,6 +148,15 @@ impl Dialect {
         }
     }
 
+    /// A directory that is stored nowhere, because a root is a single file.
+    #[must_use]
+    pub fn made_up_directory(&self, key: &ChunkKey) -> Option<Directory> {
+        match self {
+            Self::Restic(_) => None,
+            Self::Kopia(codec) => codec.made_up(key),
+        }
+    }
+
     /// Reads a directory.
     pub fn read_directory(&self, bytes: &[u8]) -> Result<Directory, Damage> {
         match self {

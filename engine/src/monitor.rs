@@ -8,6 +8,7 @@
 use std::{
     fmt,
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use crate::model::{directory::Kind, root::RootId};
@@ -73,10 +74,13 @@ pub enum Event<'a> {
         kind: ItemKind,
         /// Plain bytes.
         size_bytes: u64,
-        /// Plain bytes that were new to the repository.
+        /// Plain bytes that were new to the repository: of a file its content, of a directory its
+        /// listing.
         added_bytes: u64,
         /// What they take in the repository.
         added_stored_bytes: u64,
+        /// How long it took, waiting included, where that was measured.
+        took: Duration,
     },
     /// One item could not be dealt with; the operation goes on.
     Problem {

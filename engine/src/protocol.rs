@@ -148,6 +148,15 @@ impl Published {
     }
 }
 
+/// What was removed of what killed writers left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Files.
+    pub files: u64,
+    /// Their size.
+    pub stored_bytes: u64,
+}
+
 /// A root that was listed, or why it cannot be read.
 pub type ListedRoot = (RootId, Result<Root, Fault>);
 
@@ -261,6 +270,17 @@ impl Protocol {
                 protocol.load_index(index).await?;
                 Ok(Segments::default())
             }
+        }
+    }
+
+    /// Removes temporary files of writers that were killed, where nobody else can be writing them.
+    pub async fn sweep(&self, presence: &Presence) -> Result<Swept, Fault> {
+        match (self, presence) {
+            (Self::Restic(protocol), Presence::Restic(lock)) => {
+                lock.check()?;
+                protocol.sweep().await
+            }
+            (Self::Restic(_) | Self::Kopia(_), _) => Ok(Swept::default()),
         }
     }
 

@@ -46,7 +46,7 @@ use crate::{
     filter::Selection,
     model::{
         chunk::ChunkKey,
-        directory::{Directory, Kind},
+        directory::{Directory, Entry, Kind},
         root::Root,
     },
     monitor::{Event, Monitor, Phase},
@@ -297,8 +297,8 @@ pub async fn run(
         options,
     });
     let _abandoned = Abandon(Arc::clone(&task));
-    let tree = root.tree;
-    let done = tokio::task::spawn_blocking(move || restore(&task, tree));
+    let (tree, entry) = (root.tree, root.top.as_deref().cloned());
+    let done = tokio::task::spawn_blocking(move || restore(&task, tree, entry));
     done.await.unwrap_or(Err(Fault::Bug("a thread of the restore panicked").into()))
 }
 
@@ -312,16 +312,19 @@ impl Drop for Abandon {
 }
 
 /// The pipeline: on a thread that may block.
-fn restore(task: &Task, tree: ChunkKey) -> Result<Report, RestoreError> {
+fn restore(task: &Task, top: ChunkKey, entry: Option<Entry>) -> Result<Report, RestoreError> {
     task.monitor.event(Event::Phase(Phase::Scan));
-    let (tree, directory) = find_top(task, tree)?;
+    let (tree, directory) = find_top(task, top)?;
     let target = open(task)?;
     if let Some(target) = &target
         && task.options.delete
     {
         refuse_foolish_delete(task, target, &directory)?;
     }
-    let top = Folder::top(target, tree);
+    // What is known of the top directory goes to the target if that is what is restored there.
+    let entry = entry.filter(|_entry| tree == top);
+    let metadata = entry.map(|mut entry| task.metadata(&mut entry));
+    let top = Folder::top(target, tree, metadata, task.options.selection.is_all());
     task.monitor.event(Event::Phase(Phase::Transfer));
     transfer(task, &top, directory);
     task.finish()

@@ -77,6 +77,17 @@ pub struct Listed {
     pub modified: SystemTime,
 }
 
+/// A file under a temporary name that its writer seems to have left, in a store that has such files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leftover {
+    /// Where, for the store that found it.
+    pub path: String,
+    /// Its size.
+    pub stored_bytes: u64,
+    /// When it was last written to, by the store's own clock.
+    pub modified: SystemTime,
+}
+
 /// Which bytes of an object to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Range {
@@ -192,6 +203,17 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Removes one object; a missing one is [`Failure::NotFound`] where the store says so.
     async fn delete(&self, key: &Key) -> Result<(), StoreError>;
 
+    /// Temporary files that writers left or are still writing; none where there can be none.
+    async fn leftovers(&self) -> Result<Vec<Leftover>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// Removes one of them, if it is still as it was found; says whether it was.
+    async fn remove_leftover(&self, leftover: &Leftover) -> Result<bool, StoreError> {
+        let _not_one_of_ours = leftover;
+        Ok(false)
+    }
+
     /// Starts an object. `expected_bytes` is a hint.
     fn draft(&self, expected_bytes: u64) -> Result<Box<dyn Draft>, StoreError>;
 }
@@ -293,6 +315,17 @@ impl Store {
     /// Removes one object. The caller's right to do so is a type of `protocol`.
     pub(crate) async fn delete(&self, key: &Key) -> Result<(), StoreError> {
         self.0.delete(key).await
+    }
+
+    /// Temporary files that writers left or are still writing.
+    pub(crate) async fn leftovers(&self) -> Result<Vec<Leftover>, StoreError> {
+        self.0.leftovers().await
+    }
+
+    /// Removes one of them, if it is still as it was found; says whether it was. The caller's right
+    /// to do so is told in `protocol`.
+    pub(crate) async fn remove_leftover(&self, leftover: &Leftover) -> Result<bool, StoreError> {
+        self.0.remove_leftover(leftover).await
     }
 
     /// Starts an object.

@@ -9,7 +9,7 @@ use windlass_engine::{
     backup::BackupError,
     fault::{Class, Fault},
     filter::FilterError,
-    protocol::{AnnounceError, restic::keys::OpenError},
+    protocol::{AnnounceError, keys::OpenError},
     restore::RestoreError,
 };
 

@@ -11,8 +11,8 @@ use windlass_engine::{
     format::secret::Password,
     owner::Owners,
     protocol::{
-        Access, AnnounceError, Announcement, Patience, Pending, Presence,
-        restic::{InitOptions, keys::OpenError},
+        Access, AnnounceError, Announcement, Patience, Pending, Presence, keys::OpenError,
+        open::InitOptions,
     },
     repository::{Environment, Place, Repository},
     store,
@@ -51,6 +51,25 @@ impl Session {
     pub(crate) async fn open(&self) -> Result<Repository, Failure> {
         let chosen = self.settings.chosen()?;
         self.open_chosen(&chosen).await
+    }
+
+    /// Opens the second repository of a command that has two.
+    pub(crate) async fn open_source(&self, source: &SourceArgs) -> Result<Repository, Failure> {
+        let settings = self.settings.of_source(source)?;
+        let chosen = settings.chosen()?;
+        if let Chosen::Default(_) = chosen {
+            return Err(Failure::input(
+                "no source repository was given",
+                "name it with --from-repo or --from-repository-file",
+            ));
+        }
+        let session = Self {
+            settings: Arc::new(settings),
+            output: Arc::clone(&self.output),
+            cancel: self.cancel.clone(),
+            environment: self.environment.clone(),
+        };
+        session.open_chosen(&chosen).await
     }
 
     /// Opens the repository, or creates it where it is the default one.
@@ -123,12 +142,6 @@ impl Session {
             self.output.warn("--limit-upload and --limit-download have no effect on a directory");
         }
         Ok(location.place())
-    }
-
-    /// The same for the repository to take something from.
-    pub(crate) fn source(&self, args: &SourceArgs) -> Result<Self, Failure> {
-        let settings = Arc::new(self.settings.source(args)?);
-        Ok(Self { settings, ..self.clone() })
     }
 
     async fn password(&self, purpose: Purpose) -> Result<Password, Failure> {

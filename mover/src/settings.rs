@@ -21,7 +21,7 @@ use std::{
 
 use clap::ValueEnum;
 use windlass_engine::{
-    filter::list_file, format::restic::compress::Level, protocol::restic::OpenOptions,
+    filter::list_file, format::restic::compress::Level, protocol::open::OpenOptions,
 };
 
 use crate::{
@@ -48,8 +48,8 @@ pub(crate) struct Settings {
     pub(crate) pack_bytes: u64,
     pub(crate) lock_patience: Duration,
     pub(crate) transport: Transport,
-    /// Whether it is about the repository to take something from, not the one to work on.
-    is_source: bool,
+    /// What the repository is called when its password is asked for.
+    whose: &'static str,
 }
 
 /// The repository that a command works on.
@@ -108,8 +108,8 @@ impl Settings {
         features::check(&variables)?;
         let transport = Transport::new(&global.transport, &variables)?;
         let pack_bytes = pack_mib << 20;
-        let is_source = false;
-        Ok(Self { global, variables, compression, pack_bytes, lock_patience, transport, is_source })
+        let whose = "repository";
+        Ok(Self { global, variables, compression, pack_bytes, lock_patience, transport, whose })
     }
 
     /// The repository to work on.
@@ -127,12 +127,6 @@ impl Settings {
             if let Some(file) = self.variables.path_of(prefix, "REPOSITORY_FILE") {
                 return location_in(&file);
             }
-        }
-        if self.is_source {
-            return Err(Failure::input(
-                "no repository to take it from was named",
-                "name it with --from-repo, --from-repository-file or RESTIC_FROM_REPOSITORY",
-            ));
         }
         Ok(Chosen::Default(DefaultRepository::of(&self.variables)?))
     }

@@ -6,7 +6,7 @@
 //! - Identity (inode, device, link count) of a file with several links is always taken afresh, so
 //!   that a node reused from the parent cannot join a false group of hard links on restore.
 //! - [`Policy::CloneAware`] trusts size and mtime, and reads a rotating share of the trusted files
-//!   again: with `sample_every` n, each backup reads one n-th of them, drawn anew each time.
+//!   again: with `sample_every` n, each backup reads the next n-th of them (`sample`).
 
 use std::num::NonZeroU32;
 
@@ -30,7 +30,8 @@ pub enum Policy {
     /// Size and mtime, with a rotating sample read again: for sources that are clones of volumes,
     /// where every ctime and inode is new each time.
     CloneAware {
-        /// One file in this many is read again although it looks unchanged.
+        /// One file in this many is read again although it looks unchanged; after so many
+        /// backups each was.
         sample_every: NonZeroU32,
     },
 }
@@ -151,28 +152,34 @@ pub(super) fn refresh_identity(entry: &mut Entry, stat: &Stat) -> bool {
     differs
 }
 
-/// Whether two entries are the same kind of thing with the same particulars, content and subtree
-/// aside.
-pub(super) fn same_item(old: &Entry, fresh: &Entry) -> bool {
-    match (&old.kind, &fresh.kind) {
+/// Whether an item made afresh, content and subtree aside, is what the parent backup has, so that
+/// its entry can stay.
+pub(super) fn same_item(policy: Policy, old: &Entry, fresh: &Entry) -> bool {
+    let same_particulars = match (&old.kind, &fresh.kind) {
         (Kind::File { size_bytes: a, .. }, Kind::File { size_bytes: b, .. }) => a == b,
         (Kind::Directory { .. }, Kind::Directory { .. }) => true,
         (a, b) => a == b,
-    }
+    };
+    same_particulars && same_metadata(policy, old, fresh)
 }
 
-/// Whether all metadata is equal, whatever zone the times were written in.
-pub(super) fn same_metadata(old: &Entry, fresh: &Entry) -> bool {
+/// Whether a file that was read again is what the parent backup has, so that its entry can stay.
+pub(super) fn same_after_reading(policy: Policy, old: &Entry, fresh: &Entry) -> bool {
+    old.kind == fresh.kind && same_metadata(policy, old, fresh)
+}
+
+/// Whether all metadata is equal, whatever zone the times were written in; under
+/// [`Policy::CloneAware`] but for what a clone of a volume changes by itself: inode, device, ctime.
+fn same_metadata(policy: Policy, old: &Entry, fresh: &Entry) -> bool {
     let ctime = |entry: &Entry| entry.ctime.as_ref().map(Timestamp::instant);
-    ctime(old) == ctime(fresh)
-        && (old.inode, old.device, old.links) == (fresh.inode, fresh.device, fresh.links)
-        && same_visible(old, fresh)
-}
-
-/// Whether two entries differ in nothing but what a clone of a volume changes by itself: inode,
-/// device, ctime.
-pub(super) fn same_but_for_clone(old: &Entry, fresh: &Entry) -> bool {
-    old.links <= 1 && fresh.links <= 1 && same_visible(old, fresh)
+    let same_hidden = match policy {
+        Policy::CloneAware { .. } => old.links <= 1 && fresh.links <= 1,
+        Policy::Strict | Policy::IgnoreInode | Policy::IgnoreCtime => {
+            ctime(old) == ctime(fresh)
+                && (old.inode, old.device, old.links) == (fresh.inode, fresh.device, fresh.links)
+        }
+    };
+    same_hidden && same_visible(old, fresh)
 }
 
 fn same_visible(old: &Entry, fresh: &Entry) -> bool {
@@ -181,21 +188,6 @@ fn same_visible(old: &Entry, fresh: &Entry) -> bool {
         && (&old.user, &old.group) == (&fresh.user, &fresh.group)
         && old.mtime.same_instant(&fresh.mtime)
         && old.xattrs == fresh.xattrs
-}
-
-/// Whether a file that was read again is what the parent backup has, so that its entry can stay.
-pub(super) fn equal_after_reading(policy: Policy, old: &Entry, fresh: &Entry) -> bool {
-    old.kind == fresh.kind
-        && match policy {
-            Policy::CloneAware { .. } => same_but_for_clone(old, fresh),
-            _ => same_metadata(old, fresh),
-        }
-}
-
-/// Whether it is this path's turn to be read again in run number `turn`.
-pub(super) fn in_sample(path_hash: u64, turn: u64, sample_every: NonZeroU32) -> bool {
-    let every = u64::from(sample_every.get());
-    path_hash % every == turn % every
 }
 
 #[cfg(test)]
@@ -273,14 +265,5 @@ mod tests {
         assert_eq!((entry.inode, entry.links), (9, 2));
         assert!(refresh_identity(&mut entry, &Stat { inode: 11, ..now() }), "link count fell to 1");
         assert_eq!((entry.inode, entry.links), (11, 1));
-    }
-
-    #[test]
-    fn every_path_has_its_turn_in_one_round_of_the_sample() {
-        let every = NonZeroU32::new(7).unwrap();
-        for path in 0..100u64 {
-            let turns = (1000..1007).filter(|turn| in_sample(path * 31, *turn, every)).count();
-            assert_eq!(turns, 1);
-        }
     }
 }

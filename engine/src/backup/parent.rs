@@ -71,13 +71,6 @@ pub(super) async fn find(
     Ok(newest.max_by_key(|(id, root)| (root.time.instant(), id.clone())))
 }
 
-/// Which share of the unchanged files this run reads again: drawn from the parent's name, which is
-/// new and random with every backup, so that nothing has to be kept between runs.
-pub(super) fn turn(parent: Option<&RootId>) -> u64 {
-    let digits = parent.and_then(|id| id.as_str().get(..16));
-    digits.and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or(0)
-}
-
 fn sorted(texts: &[String]) -> Vec<&str> {
     let mut texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     texts.sort_unstable();

@@ -18,7 +18,7 @@ use super::{
     buffer::Plain,
     cut::cut,
     run::Run,
-    seal::{Batch, BatchChunk},
+    seal::{Added, Batch, BatchChunk},
     work::{DirWork, FileDone, FileWork},
 };
 use crate::{
@@ -245,7 +245,7 @@ impl<'a> LargeFile<'a> {
 
     fn settle_known(&mut self, run: &Run, key: ChunkKey) {
         self.work.expect_chunk();
-        let done = self.work.chunk_done(self.position, key);
+        let done = self.work.chunk_done(self.position, key, Added::default());
         debug_assert!(done.is_none(), "the reader still holds the file");
         let _reader_still_holds_it = (run, done);
         self.position += 1;

@@ -4,9 +4,12 @@
 //! - The first failure wins: it cancels the run, closes the budget and is what the caller hears.
 //! - The run is over when no source thread and no batch is left ([`Run::wait_idle`]).
 
-use std::sync::{
-    Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use super::{
@@ -14,7 +17,8 @@ use super::{
     compare::{self, Policy, Reason},
     read::Done,
     seal::{Added, Batch, Workers},
-    work::{DirWork, FileDone, Finished, Outcome},
+    telling::{Began, Listener, Told},
+    work::{Account, DirWork, FileDone, Finished, Outcome},
 };
 use crate::{
     budget::Budget,
@@ -41,6 +45,7 @@ pub(super) struct Run {
     pub(super) zero_chunk: OnceLock<ChunkKey>,
     pub(super) monitor: Arc<dyn Monitor>,
     pub(super) figures: Figures,
+    pub(super) account: Arc<Account>,
     pub(super) problems: Mutex<Problems>,
     workers: Workers,
     pub(super) pool: Arc<rayon::ThreadPool>,
@@ -91,7 +96,8 @@ pub(super) struct Figures {
     pub(super) files_unmodified: AtomicU64,
     pub(super) dirs_new: AtomicU64,
     pub(super) dirs_changed: AtomicU64,
-    pub(super) dirs_unmodified: Arc<AtomicU64>,
+    /// Those that were encoded all the same; the others are booked where they keep their key.
+    pub(super) dirs_unmodified: AtomicU64,
     pub(super) data_chunks: AtomicU64,
     pub(super) meta_chunks: AtomicU64,
     pub(super) added_bytes: AtomicU64,
@@ -133,6 +139,7 @@ impl Run {
         workers: Workers,
         pool: Arc<rayon::ThreadPool>,
     ) -> Self {
+        let account = Account { kept: AtomicU64::new(0), listener: Listener::new(&monitor) };
         Self {
             cancel,
             budget,
@@ -143,6 +150,7 @@ impl Run {
             zero_chunk: OnceLock::new(),
             monitor,
             figures: Figures::default(),
+            account: Arc::new(account),
             problems: Mutex::default(),
             workers,
             pool,
@@ -230,7 +238,7 @@ impl Run {
                 Figures::bump(&self.figures.files_new);
                 Action::New
             }
-            Some(old) if compare::equal_after_reading(self.policy, &old, &entry) => {
+            Some(old) if compare::same_after_reading(self.policy, &old, &entry) => {
                 entry = old;
                 Figures::bump(&self.figures.files_unmodified);
                 Action::Unchanged
@@ -244,33 +252,24 @@ impl Run {
             dir.alter();
         }
         self.count_file(size_bytes);
-        self.item(dir, &entry, action, size_bytes);
+        self.tell(dir, &entry, action, size_bytes, (file.added, file.began));
         dir.child_done(file.slot, Outcome::File(entry))
     }
 
-    /// Books a directory that was encoded under `key`.
-    pub(super) fn dir_done(&self, dir: &DirWork, key: ChunkKey) {
+    /// Books a directory that was encoded under `key`, of which this was new.
+    pub(super) fn dir_done(&self, dir: &DirWork, key: ChunkKey, added: Added) {
         if dir.is_top() {
             return;
         }
         let (counter, action) = if dir.is_new() {
             (&self.figures.dirs_new, Action::New)
         } else if dir.old == Some(key) {
-            (&*self.figures.dirs_unmodified, Action::Unchanged)
+            (&self.figures.dirs_unmodified, Action::Unchanged)
         } else {
             (&self.figures.dirs_changed, Action::Modified)
         };
         Figures::bump(counter);
-        if self.monitor.wants_items() {
-            self.monitor.event(Event::Item {
-                path: &dir.path(),
-                action,
-                kind: ItemKind::Directory,
-                size_bytes: 0,
-                added_bytes: 0,
-                added_stored_bytes: 0,
-            });
-        }
+        dir.tell(action, added);
     }
 
     /// Books a file as dealt with.
@@ -303,21 +302,22 @@ impl Run {
         counters.stored_bytes_added.add(added.stored_bytes);
     }
 
-    /// Tells of one item, where someone listens.
+    /// Tells whoever listens of an entry that needed no reading.
     pub(super) fn item(&self, dir: &DirWork, entry: &Entry, action: Action, size_bytes: u64) {
-        if self.monitor.wants_items() {
-            let mut path = dir.path();
-            path.push(b'/');
-            path.extend_from_slice(&entry.name);
-            self.monitor.event(Event::Item {
-                path: &path,
-                action,
-                kind: ItemKind::from(&entry.kind),
-                size_bytes,
-                added_bytes: 0,
-                added_stored_bytes: 0,
-            });
-        }
+        self.tell(dir, entry, action, size_bytes, (Added::default(), Began::default()));
+    }
+
+    fn tell(
+        &self,
+        dir: &DirWork,
+        entry: &Entry,
+        action: Action,
+        size_bytes: u64,
+        (added, began): (Added, Began),
+    ) {
+        let kind = ItemKind::from(&entry.kind);
+        let told = Told { action, kind, size_bytes, added, began };
+        self.account.listener.tell(|| dir.path_of(&entry.name), told);
     }
 
     /// Tells of something that a rule leaves out, where someone listens.
@@ -330,6 +330,7 @@ impl Run {
                 size_bytes: 0,
                 added_bytes: 0,
                 added_stored_bytes: 0,
+                took: Duration::ZERO,
             });
         }
     }
@@ -374,7 +375,9 @@ impl Run {
 pub(super) fn into_parts(run: Arc<Run>) -> Result<(Workers, Figures, Problems), Fault> {
     let run = Arc::into_inner(run).ok_or(Fault::Bug("a stage holds on to a run that is over"))?;
     let problems = run.problems.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok((run.workers, run.figures, problems))
+    let figures = run.figures;
+    figures.dirs_unmodified.fetch_add(run.account.kept.load(Ordering::Relaxed), Ordering::Relaxed);
+    Ok((run.workers, figures, problems))
 }
 
 impl Figures {

@@ -62,11 +62,18 @@ struct Worker {
     finished: mpsc::Sender<FinishedPack>,
 }
 
-/// What storing one chunk did.
+/// What storing chunks did: nothing for one that was there.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Added {
     pub(super) raw_bytes: u64,
     pub(super) stored_bytes: u64,
+}
+
+impl std::ops::AddAssign for Added {
+    fn add_assign(&mut self, other: Self) {
+        self.raw_bytes += other.raw_bytes;
+        self.stored_bytes += other.stored_bytes;
+    }
 }
 
 impl Workers {
@@ -171,7 +178,7 @@ impl Worker {
             }
             let added = self.store(run, Role::File, *key, plain)?;
             run.count_added(Role::File, added);
-            if let Some(file) = chunk.file.chunk_done(chunk.position, *key) {
+            if let Some(file) = chunk.file.chunk_done(chunk.position, *key, added) {
                 done.push((Arc::clone(&chunk.file.dir), file));
             }
         }
@@ -236,7 +243,7 @@ impl Worker {
                     self.packs.close_full(Lane::Meta, &self.entropy)?;
                     self.encoded = encoded;
                     run.count_added(Role::Directory, added);
-                    run.dir_done(&dir, key);
+                    run.dir_done(&dir, key, added);
                     finished = dir.stored(key);
                 }
             }

@@ -46,7 +46,7 @@ impl Walk {
         let Some((name, above)) = names.split_last() else {
             return Err(fail(std::io::Error::other("a stream needs the name of a file")));
         };
-        let mut dirs = vec![DirWork::top(old_top, &self.run.figures.dirs_unmodified)];
+        let mut dirs = vec![DirWork::top(old_top, &self.run.account)];
         for name in above {
             let up = &dirs[dirs.len() - 1];
             up.alter();

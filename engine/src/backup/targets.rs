@@ -8,7 +8,7 @@
 //! - Two targets that would take the same name in the backup get `-1`, `-2`, … appended.
 //! - A target inside another is part of it already and not stored twice.
 //! - A target without a name of its own, as `.` and `/` are, is a target alone; beside others it is
-//!   each of its entries, and rules apply to those as to any that are found.
+//!   each of its entries, and rules apply to those as to any that are found, markers included.
 
 use std::{
     collections::BTreeMap,

@@ -14,10 +14,18 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
-use crate::model::{
-    chunk::ChunkKey,
-    directory::{Directory, Entry, Kind},
-    object::Content,
+use super::{
+    sample::PathHash,
+    seal::Added,
+    telling::{Began, Listener, Told},
+};
+use crate::{
+    model::{
+        chunk::ChunkKey,
+        directory::{Directory, Entry, Kind},
+        object::Content,
+    },
+    monitor::{Action, ItemKind},
 };
 
 /// A directory on its way into the repository.
@@ -25,14 +33,23 @@ use crate::model::{
 pub(super) struct DirWork {
     up: Option<Up>,
     name: Box<[u8]>,
+    path_hash: PathHash,
     /// The key of the same directory in the parent backup.
     pub(super) old: Option<ChunkKey>,
     slots: Mutex<Vec<Option<Entry>>>,
     pending: AtomicUsize,
     altered: AtomicBool,
     first_seen: bool,
-    /// Directories that kept their old key, in the whole backup; the top itself is not counted.
-    kept: Arc<AtomicU64>,
+    began: Began,
+    account: Arc<Account>,
+}
+
+/// Where the directories of a backup are booked that keep their old key.
+#[derive(Debug)]
+pub(super) struct Account {
+    /// How many did; the top itself is not counted.
+    pub(super) kept: AtomicU64,
+    pub(super) listener: Listener,
 }
 
 #[derive(Debug)]
@@ -65,8 +82,8 @@ pub(super) enum Outcome {
 
 impl DirWork {
     /// The top of a backup.
-    pub(super) fn top(old: Option<ChunkKey>, kept: &Arc<AtomicU64>) -> Arc<Self> {
-        Arc::new(Self::new(None, Box::default(), old, kept))
+    pub(super) fn top(old: Option<ChunkKey>, account: &Arc<Account>) -> Arc<Self> {
+        Arc::new(Self::new(None, Box::default(), old, account))
     }
 
     /// A directory whose entry is at `slot` of `up`.
@@ -76,20 +93,30 @@ impl DirWork {
         name: Box<[u8]>,
         old: Option<ChunkKey>,
     ) -> Arc<Self> {
-        Arc::new(Self::new(Some(Up { dir: Arc::clone(up), slot }), name, old, &up.kept))
+        Arc::new(Self::new(Some(Up { dir: Arc::clone(up), slot }), name, old, &up.account))
     }
 
-    fn new(up: Option<Up>, name: Box<[u8]>, old: Option<ChunkKey>, kept: &Arc<AtomicU64>) -> Self {
+    fn new(up: Option<Up>, name: Box<[u8]>, old: Option<ChunkKey>, account: &Arc<Account>) -> Self {
+        let path_hash = up.as_ref().map_or(PathHash::TOP, |up| up.dir.path_hash.below(&name));
         Self {
             up,
             name,
+            path_hash,
             old,
             slots: Mutex::default(),
             pending: AtomicUsize::new(1),
             altered: AtomicBool::new(old.is_none()),
             first_seen: old.is_none(),
-            kept: Arc::clone(kept),
+            began: account.listener.begin(),
+            account: Arc::clone(account),
         }
+    }
+
+    /// Tells whoever listens that it is done.
+    pub(super) fn tell(&self, action: Action, added: Added) {
+        let (kind, began) = (ItemKind::Directory, self.began);
+        let told = Told { action, kind, size_bytes: 0, added, began };
+        self.account.listener.tell(|| self.path(), told);
     }
 
     /// Hands over the listing: entries in order, of which `children` are still to be worked on.
@@ -170,6 +197,19 @@ impl DirWork {
         path
     }
 
+    /// The hash of that path.
+    pub(super) fn path_hash(&self) -> PathHash {
+        self.path_hash
+    }
+
+    /// The path in the backup of an entry in it.
+    pub(super) fn path_of(&self, name: &[u8]) -> Vec<u8> {
+        let mut path = self.path();
+        path.push(b'/');
+        path.extend_from_slice(name);
+        path
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<Option<Entry>>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -208,7 +248,8 @@ fn settle(mut dir: Arc<DirWork>, child: Option<(usize, Outcome)>) -> Finished {
         };
         dir.lock().clear();
         let Some(up) = &dir.up else { return Finished::Top(key) };
-        dir.kept.fetch_add(1, Ordering::Relaxed);
+        dir.account.kept.fetch_add(1, Ordering::Relaxed);
+        dir.tell(Action::Unchanged, Added::default());
         child = Some((up.slot, Outcome::Tree(key)));
         dir = Arc::clone(&up.dir);
     }
@@ -219,6 +260,7 @@ fn settle(mut dir: Arc<DirWork>, child: Option<(usize, Outcome)>) -> Finished {
 pub(super) struct FileWork {
     pub(super) dir: Arc<DirWork>,
     slot: usize,
+    began: Began,
     state: Mutex<FileState>,
     pending: AtomicUsize,
 }
@@ -228,6 +270,7 @@ struct FileState {
     entry: Option<Entry>,
     old: Option<Entry>,
     keys: Vec<ChunkKey>,
+    added: Added,
     failed: bool,
 }
 
@@ -242,10 +285,12 @@ impl FileWork {
         Arc::new(Self {
             dir: Arc::clone(dir),
             slot,
+            began: dir.account.listener.begin(),
             state: Mutex::new(FileState {
                 entry: Some(entry),
                 old,
                 keys: Vec::new(),
+                added: Added::default(),
                 failed: false,
             }),
             pending: AtomicUsize::new(1),
@@ -257,14 +302,20 @@ impl FileWork {
         self.pending.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The key of the chunk at `position` is known.
-    pub(super) fn chunk_done(&self, position: usize, key: ChunkKey) -> Option<FileDone> {
+    /// The key of the chunk at `position` is known, and what was new of it.
+    pub(super) fn chunk_done(
+        &self,
+        position: usize,
+        key: ChunkKey,
+        added: Added,
+    ) -> Option<FileDone> {
         {
             let mut state = self.lock();
             if state.keys.len() <= position {
                 state.keys.resize(position + 1, key);
             }
             state.keys[position] = key;
+            state.added += added;
         }
         self.one_done()
     }
@@ -295,13 +346,16 @@ impl FileWork {
         }
         let mut state = self.lock();
         let mut entry = state.entry.take()?;
-        if state.failed {
-            return Some(FileDone { slot: self.slot, entry: None, old: state.old.take() });
-        }
         if let Kind::File { content, .. } = &mut entry.kind {
             *content = Content::Chunks(std::mem::take(&mut state.keys));
         }
-        Some(FileDone { slot: self.slot, entry: Some(entry), old: state.old.take() })
+        Some(FileDone {
+            slot: self.slot,
+            entry: (!state.failed).then_some(entry),
+            old: state.old.take(),
+            added: state.added,
+            began: self.began,
+        })
     }
 }
 
@@ -314,4 +368,7 @@ pub(super) struct FileDone {
     pub(super) entry: Option<Entry>,
     /// What the parent backup has.
     pub(super) old: Option<Entry>,
+    /// What was new of its content.
+    pub(super) added: Added,
+    pub(super) began: Began,
 }

@@ -11,13 +11,19 @@
 //! - Entries come out ascending by name and no name twice, whatever order they are stored in.
 //! - A directory that was cut into several chunks is reached by the key of its list alone; that the
 //!   chunk is a list is told by its first bytes, see `is_links`.
+//! - A file that is a snapshot of its own is read as a directory with that file in it: such a
+//!   directory is in no pack, and has a key that no content has.
 //! - What an entry does not store is empty, zero or `None`, never made up; but `atime` is `mtime`.
 //!
 //! Not here: writing. Objects compressed as a whole (`Z…`, by format version 1 with a compression
 //! policy) are refused.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Mutex, PoisonError},
+};
 
+use sha2::{Digest as _, Sha256};
 use windlass_format::{
     damage::Damage,
     kopia::{
@@ -45,10 +51,15 @@ use crate::{
 /// How kopia begins every list of an indirect object.
 const LINKS: &[u8] = br#"{"stream":"kopia:indirect","#;
 
+/// The tag of keys that stand for no content: those of made-up directories.
+const MADE_UP: u8 = 1;
+
 /// How an open kopia repository reads bytes.
 #[derive(Debug)]
 pub struct Codec {
     crypter: Crypter,
+    /// Files that are a snapshot of their own, each in a directory that is made up for it.
+    alone: Mutex<HashMap<ChunkKey, Entry>>,
 }
 
 /// What one thread keeps between chunks.
@@ -61,13 +72,27 @@ pub struct Scratch {
 impl Codec {
     /// A codec for a repository of that format.
     pub fn new(format: &Format) -> Result<Self, Refusal> {
-        Ok(Self { crypter: Crypter::new(format)? })
+        Ok(Self { crypter: Crypter::new(format)?, alone: Mutex::default() })
     }
 
     /// Hash and cipher.
     #[must_use]
     pub fn crypter(&self) -> &Crypter {
         &self.crypter
+    }
+
+    /// Makes up a directory that holds `file` alone, and gives the key to read it by.
+    pub(crate) fn alone(&self, file: Entry) -> ChunkKey {
+        // Equal files have equal directories, as everywhere.
+        let key = ChunkKey::full(MADE_UP, Sha256::digest(format!("{file:?}")).into());
+        self.alone.lock().unwrap_or_else(PoisonError::into_inner).insert(key, file);
+        key
+    }
+
+    pub(super) fn made_up(&self, key: &ChunkKey) -> Option<Directory> {
+        let alone = (key.tag() == MADE_UP)
+            .then(|| self.alone.lock().unwrap_or_else(PoisonError::into_inner))?;
+        alone.get(key).map(|file| Directory { entries: vec![file.clone()] })
     }
 
     pub(crate) fn open_chunk(
@@ -138,7 +163,7 @@ fn part_of(object: ObjectId) -> Result<(ChunkKey, u8), Damage> {
 }
 
 /// The key of a directory, cut into chunks or not.
-pub(crate) fn directory_key(object: ObjectId) -> Result<ChunkKey, Damage> {
+fn directory_key(object: ObjectId) -> Result<ChunkKey, Damage> {
     part_of(object).map(|(key, _told_by_the_chunk_itself)| key)
 }
 
@@ -195,7 +220,7 @@ fn tell_apart(entries: &mut [Entry]) {
 }
 
 /// An entry as it is stored in a directory or as the root of a snapshot.
-fn entry_of(stored: DirEntry) -> Result<Entry, Damage> {
+pub(crate) fn entry_of(stored: DirEntry) -> Result<Entry, Damage> {
     let mode = stored.permissions();
     let content = || stored.object.map_or(Ok(Content::EMPTY), content_at);
     let kind = match stored.kind {

@@ -209,7 +209,8 @@ impl Visit<'_> {
     }
 
     fn raw(&mut self, key: &ChunkKey, path: &[u8]) {
-        if !self.counter.chunks.insert(*key) {
+        let is_stored = self.counter.dialect.made_up_directory(key).is_none();
+        if !is_stored || !self.counter.chunks.insert(*key) {
             return;
         }
         let Some(at) = self.walker.reader.location(key) else {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use windlass_format::time::Timestamp;
 
-use super::chunk::ChunkKey;
+use super::{chunk::ChunkKey, directory::Entry};
 
 /// The name of a root in its repository.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,8 +49,11 @@ pub struct Root {
     pub time: Timestamp,
     /// The backup it was compared with.
     pub parent: Option<RootId>,
-    /// The top directory.
+    /// The top directory: what is in it.
     pub tree: ChunkKey,
+    /// The top directory itself, where it stands for one of the source and the format says more of
+    /// it than what is in it.
+    pub top: Option<Box<Entry>>,
     /// The source paths, absolute, sorted.
     pub paths: Vec<String>,
     /// The host it was made on.

@@ -76,7 +76,7 @@ impl Protocol {
                 (id, Err(fault)) => roots.push((RootId::new(id.to_string()), Err(fault))),
             }
         }
-        roots.extend(roots::roots_of(&manifests));
+        roots.extend(roots::roots_of(&manifests, &self.codec));
         roots.sort_by_key(|(id, root)| {
             (root.as_ref().ok().map(|root| root.time.instant()), id.clone())
         });

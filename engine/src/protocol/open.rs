@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use windlass_format::secret::Password;
 
-pub use super::restic::{InitOptions, OpenOptions};
+pub use super::restic::{Cuts, InitOptions, OpenOptions};
 use super::{Protocol, keys::OpenError, kopia, restic};
 use crate::{
     clock::Clock,
@@ -28,6 +28,8 @@ pub struct Identity {
     pub format: String,
     /// The key that opened it, where there are several.
     pub key: Option<String>,
+    /// How it cuts files, where a new repository can be told to cut alike.
+    pub cuts: Option<Cuts>,
 }
 
 /// An open repository's parts.
@@ -127,6 +129,7 @@ async fn open_restic(
             id: opened.config.id.to_hex(),
             format: format!("restic version {}", opened.config.version.number()),
             key: Some(opened.key.to_hex()),
+            cuts: restic::cuts_of(&opened.config),
         },
     })
 }
@@ -141,6 +144,7 @@ async fn open_kopia(store: Store, password: &Password, means: Means) -> Result<O
             id: opened.id,
             format: format!("kopia version {}", opened.version),
             key: None,
+            cuts: None,
         },
     })
 }

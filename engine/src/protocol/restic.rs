@@ -7,10 +7,12 @@
 //!
 //! Not here: forgetting and pruning.
 
-pub mod keys;
+mod keys;
+mod leftover;
 mod lock;
 mod object;
 mod open;
+mod roots;
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -19,18 +21,20 @@ use tokio::task::JoinSet;
 use windlass_format::{
     damage::Damage,
     restic::{
-        SnapshotId,
         compress::{Compressor, Decompressor, Level},
         envelope,
         index::{self, IndexPack},
         path::{FileKind, FileName},
-        snapshot::{self, Snapshot},
+        snapshot::Snapshot,
         unpacked,
     },
     secret::Password,
 };
 
-use super::{AnnounceError, Announcement, ListedRoot, Patience, Published, Segments};
+use super::{
+    AnnounceError, Announcement, ListedRoot, Patience, Published, Segments, Swept,
+    keys::{ListedKey, OpenError, Owner},
+};
 use crate::{
     backup::pack::{PackInfo, PackedChunk},
     cancel::Cancel,
@@ -41,12 +45,12 @@ use crate::{
     index::Index,
     model::{
         pack::{Location, PackName},
-        root::{Root, RootId, Summary},
+        root::{Root, RootId},
     },
     store::{Existing, Key, Range, Store, Stored},
 };
 pub use lock::{Lock, PendingLock};
-pub use open::{InitOptions, OpenOptions, Opened, config_key, init, layout, open};
+pub use open::{Cuts, InitOptions, OpenOptions, Opened, config_key, cuts_of, init, layout, open};
 
 /// Index files and roots read at once.
 const READ_AHEAD: usize = 8;
@@ -112,7 +116,7 @@ impl Protocol {
             let root = json.and_then(|json| {
                 let snapshot = Snapshot::decode(&json)
                     .map_err(|damage| Fault::damaged(format!("snapshot {id}"), damage))?;
-                Ok(root_of(snapshot))
+                Ok(roots::root_of(snapshot))
             });
             roots.push((id, root));
         })
@@ -123,26 +127,22 @@ impl Protocol {
         Ok(roots)
     }
 
-    pub(super) async fn list_keys(&self) -> Result<Vec<keys::ListedKey>, keys::OpenError> {
+    pub(super) async fn list_keys(&self) -> Result<Vec<ListedKey>, OpenError> {
         keys::list(&self.store).await
     }
 
     pub(super) async fn add_key(
         &self,
         password: &Password,
-        owner: &keys::Owner,
+        owner: &Owner,
         pool: &Arc<rayon::ThreadPool>,
-    ) -> Result<String, keys::OpenError> {
+    ) -> Result<String, OpenError> {
         let key = self.codec.key();
         let name = keys::add(&self.store, password, key, owner, pool, &self.entropy).await?;
         Ok(name.to_hex())
     }
 
-    pub(super) async fn remove_key(
-        &self,
-        prefix: &str,
-        in_use: &str,
-    ) -> Result<String, keys::OpenError> {
+    pub(super) async fn remove_key(&self, prefix: &str, in_use: &str) -> Result<String, OpenError> {
         Ok(keys::remove(&self.store, prefix, in_use).await?.to_hex())
     }
 
@@ -160,6 +160,10 @@ impl Protocol {
         })
         .await?;
         first_fault.map_or(Ok(Segments(segments)), Err)
+    }
+
+    pub(super) async fn sweep(&self) -> Result<Swept, Fault> {
+        Ok(leftover::sweep(&self.store).await?)
     }
 
     pub(super) async fn publish(&self, packs: Vec<Stored<PackInfo>>) -> Result<Published, Fault> {
@@ -181,7 +185,7 @@ impl Protocol {
     }
 
     pub(super) async fn commit_root(&self, root: &Root) -> Result<RootId, Fault> {
-        let json = snapshot_of(root)?.encode();
+        let json = roots::snapshot_of(root)?.encode();
         let stored = self.put(FileKind::Snapshot, &json).await?;
         Ok(RootId::new(windlass_format::id::to_hex(&stored.into_inner())))
     }
@@ -305,82 +309,5 @@ fn index_pack(info: PackInfo) -> Result<IndexPack, Fault> {
         to_delete: false,
         time: None,
         size: None,
-    })
-}
-
-fn root_of(snapshot: Snapshot) -> Root {
-    let id = |id: SnapshotId| RootId::new(id.to_hex());
-    Root {
-        time: snapshot.time,
-        parent: snapshot.parent.map(id),
-        tree: dialect::tree_key(snapshot.tree),
-        paths: snapshot.paths,
-        hostname: snapshot.hostname,
-        username: snapshot.username,
-        uid: snapshot.uid,
-        gid: snapshot.gid,
-        excludes: snapshot.excludes,
-        tags: snapshot.tags,
-        original: snapshot.original.map(id),
-        description: String::new(),
-        program: snapshot.program_version,
-        summary: snapshot.summary.map(|summary| Summary {
-            started: Some(summary.backup_start),
-            ended: Some(summary.backup_end),
-            files_new: summary.files_new,
-            files_changed: summary.files_changed,
-            files_unmodified: summary.files_unmodified,
-            dirs_new: summary.dirs_new,
-            dirs_changed: summary.dirs_changed,
-            dirs_unmodified: summary.dirs_unmodified,
-            data_chunks: summary.data_blobs,
-            meta_chunks: summary.tree_blobs,
-            added_bytes: summary.data_added,
-            added_stored_bytes: summary.data_added_packed,
-            total_files: summary.total_files_processed,
-            total_bytes: summary.total_bytes_processed,
-        }),
-    }
-}
-
-fn snapshot_of(root: &Root) -> Result<Snapshot, Fault> {
-    let id = |id: &RootId| {
-        SnapshotId::from_hex(id.as_str().as_bytes())
-            .ok_or(Fault::Bug("a root of this format is named by a hash"))
-    };
-    let mut paths = root.paths.clone();
-    paths.sort_unstable();
-    let mut tags = root.tags.clone();
-    tags.sort_unstable();
-    Ok(Snapshot {
-        parent: root.parent.as_ref().map(id).transpose()?,
-        paths,
-        hostname: root.hostname.clone(),
-        username: root.username.clone(),
-        uid: root.uid,
-        gid: root.gid,
-        excludes: root.excludes.clone(),
-        tags,
-        original: root.original.as_ref().map(id).transpose()?,
-        program_version: root.program.clone(),
-        summary: root.summary.map(|summary| snapshot::Summary {
-            files_new: summary.files_new,
-            files_changed: summary.files_changed,
-            files_unmodified: summary.files_unmodified,
-            dirs_new: summary.dirs_new,
-            dirs_changed: summary.dirs_changed,
-            dirs_unmodified: summary.dirs_unmodified,
-            data_blobs: summary.data_chunks,
-            tree_blobs: summary.meta_chunks,
-            data_added: summary.added_bytes,
-            data_added_packed: summary.added_stored_bytes,
-            total_files_processed: summary.total_files,
-            total_bytes_processed: summary.total_bytes,
-            ..snapshot::Summary::new(
-                summary.started.unwrap_or(root.time),
-                summary.ended.unwrap_or(root.time),
-            )
-        }),
-        ..Snapshot::new(root.time, windlass_format::restic::BlobId(*root.tree.padded()))
     })
 }

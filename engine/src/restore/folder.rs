@@ -65,7 +65,7 @@ pub(super) struct Known {
     pub(super) is_put_off: bool,
     /// Whether what is created in it inherits attributes.
     pub(super) bequeaths: bool,
-    /// What is put back in the end; the target itself keeps what it has.
+    /// What is put back in the end, where anything is known.
     pub(super) metadata: Option<Metadata>,
     /// Whether it is put back even if nothing in it was restored.
     pub(super) selected: bool,
@@ -83,8 +83,14 @@ pub(super) enum Origin {
 }
 
 impl Folder {
-    /// The target itself.
-    pub(super) fn top(dir: Option<Dir>, tree: ChunkKey) -> Arc<Self> {
+    /// The target itself; `metadata` is what is put back on it, `selected` whether that is so even
+    /// if nothing in it was restored.
+    pub(super) fn top(
+        dir: Option<Dir>,
+        tree: ChunkKey,
+        metadata: Option<Metadata>,
+        selected: bool,
+    ) -> Arc<Self> {
         let origin = if dir.is_some() { Origin::Found } else { Origin::Made };
         let known = Known {
             name: Box::default(),
@@ -92,8 +98,8 @@ impl Folder {
             origin,
             is_put_off: false,
             bequeaths: dir.as_ref().is_some_and(bequeaths),
-            metadata: None,
-            selected: false,
+            metadata,
+            selected,
         };
         Self::new(None, 0, known, Open::Top(dir.map(Arc::new)))
     }
@@ -259,7 +265,10 @@ impl Folder {
             add(&task.done.left_out, apply(subject, metadata, Before::Unknown, &rules)?);
             Action::Updated
         };
-        task.item(|| self.path(), action, ItemKind::Directory, 0, 0);
+        // The target itself is no item of the snapshot.
+        if self.up.is_some() {
+            task.item(|| self.path(), action, ItemKind::Directory, 0, 0);
+        }
         Ok(())
     }
 }

@@ -12,6 +12,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use rustix::io::Errno;
@@ -194,6 +195,7 @@ impl Task {
                 size_bytes,
                 added_bytes,
                 added_stored_bytes: 0,
+                took: Duration::ZERO,
             });
         }
     }

@@ -37,6 +37,9 @@ pub enum Layout {
 /// Part of the name of every file that is not an object yet; no layout takes it for an object.
 pub const TEMPORARY_MARK: &str = "-tmp-";
 
+/// What an object is called whose name is not known yet.
+pub const DRAFT_NAME: &str = "draft";
+
 const NAME_DIGITS: usize = 64;
 const SHARDED_TYPE: &str = "data";
 const TOP_OBJECT: &str = "config";
@@ -125,6 +128,22 @@ impl Layout {
                 prefix.get(..same).unwrap_or_default().to_owned()
             }
         }
+    }
+
+    /// Whether a writer of this layout gives this name to what is no object yet: the name and place
+    /// of an object, or of one whose name is not known yet, and random digits behind the mark.
+    #[must_use]
+    pub fn is_temporary(&self, path: &str) -> bool {
+        // Only of this one it is known what all its writers do.
+        let Self::Sharded { .. } = self else { return false };
+        let Some((object, random)) = path.rsplit_once(TEMPORARY_MARK) else { return false };
+        let is_random = match random.len() {
+            1..=10 => random.bytes().all(|digit| digit.is_ascii_digit()),
+            16 => is_hex(random),
+            _ => false,
+        };
+        let draft = || format!("{}/{DRAFT_NAME}", self.draft_directory());
+        is_random && (object == draft() || self.key(object).is_some())
     }
 
     /// The directories to create with the location, parents first.

@@ -5,12 +5,14 @@
 //!   (an unmounted volume) fails and never starts a second repository under the mount point.
 //! - Nothing is published before its bytes are synced, nothing is reported stored before its name
 //!   is: file, name, directory, in this order, for directories made on the way too.
-//! - Files that the layout does not know are never listed, so leftovers of a crash do no harm.
+//! - Files that the layout does not know are never listed, so leftovers of a crash do no harm until
+//!   they are removed (`leftover`).
 //!
 //! Not here: locks between processes (`protocol`), deletion being durable at once: file systems
 //! commit changes of names in order, which is all that callers rely on.
 
 mod draft;
+mod leftover;
 mod list;
 
 use std::{
@@ -28,7 +30,7 @@ use bytes::Bytes;
 use rustix::io::Errno;
 
 use super::{
-    Backend, Capabilities, Draft, Failure, Key, Listed, Range, StoreError, layout::Layout,
+    Backend, Capabilities, Draft, Failure, Key, Leftover, Listed, Range, StoreError, layout::Layout,
 };
 
 /// A store in a directory. Clones share its state.
@@ -106,6 +108,16 @@ impl Backend for LocalStore {
     async fn delete(&self, key: &Key) -> Result<(), StoreError> {
         let (place, key) = (Arc::clone(&self.0), key.clone());
         blocking("delete", key.to_string(), move || place.delete(&key)).await
+    }
+
+    async fn leftovers(&self) -> Result<Vec<Leftover>, StoreError> {
+        let place = Arc::clone(&self.0);
+        blocking("list", self.0.name(), move || leftover::find(&place)).await
+    }
+
+    async fn remove_leftover(&self, leftover: &Leftover) -> Result<bool, StoreError> {
+        let (place, leftover) = (Arc::clone(&self.0), leftover.clone());
+        blocking("delete", leftover.path.clone(), move || leftover::remove(&place, &leftover)).await
     }
 
     fn draft(&self, expected_bytes: u64) -> Result<Box<dyn Draft>, StoreError> {

@@ -18,12 +18,15 @@ use windlass_engine::{
     backup::{
         self, BackupError, Options, Report,
         compare::{Policy, Reason},
+        parent::ParentChoice,
     },
     cancel::Cancel,
     fault::Class,
     model::directory::Kind,
-    monitor::{Counters, Event, Monitor, Phase},
+    monitor::{Counters, Event, Monitor, Phase, Silent},
     repository::Repository,
+    restore,
+    store::{Backend, memory::MemoryStore},
 };
 use windlass_format::restic::config::Version;
 
@@ -137,26 +140,86 @@ fn subtree(
     Some(tree)
 }
 
+/// Overwrites a file without a trace but its ctime.
+fn edit_silently(path: &Path, bytes: &[u8]) {
+    let file = File::options().write(true).open(path).expect("opened");
+    let mtime = file.metadata().expect("a status").modified().expect("a time");
+    file.write_all_at(bytes, 0).expect("written");
+    file.set_modified(mtime).expect("a time");
+}
+
+/// Backs up a clone that is mounted at another place each time, and then forgets all other roots.
+fn back_up_clone(scene: &Scene, store: &MemoryStore, run: usize, options: Options) -> Report {
+    let at = scene.path(&format!("clone {run}"));
+    let status = Command::new("cp").arg("-a").arg(scene.source()).arg(&at).status();
+    assert!(status.expect("cp runs").success());
+    let options = Options {
+        targets: vec![".".into()],
+        base: at,
+        tags: vec!["volume".into()],
+        parent: ParentChoice::Identity("volume".into()),
+        ..options
+    };
+    let repository = scene.open(store.clone());
+    let report = scene.try_back_up(&repository, options).expect("backed up");
+    assert_eq!(report.problems, []);
+    let last = report.root.as_ref().or(report.parent.as_ref()).expect("a root").as_str();
+    for key in store.contents().into_keys() {
+        if key.as_str().strip_prefix("snapshots/").is_some_and(|name| name != last) {
+            let removed = scene.runtime.block_on(Backend::delete(store, &key));
+            removed.expect("removed");
+        }
+    }
+    report
+}
+
 #[test]
-fn a_sample_of_one_in_many_reads_some_and_in_the_end_all() {
+fn in_one_round_of_the_sample_every_file_is_read_again_once() {
+    const FILES: u64 = 150;
+    const ROUND: usize = 8;
     let scene = Scene::new();
-    for number in 0..200 {
-        scene.write(&format!("{number}"), format!("{number}"));
-    }
+    let name = |number| format!("{}/{number}", number % 7);
+    (0..FILES).for_each(|number| scene.write(&name(number), format!("{number:5} as it was")));
     let store = empty(Version::V2);
-    let repository = scene.open(store);
-    scene.back_up(&repository);
-    let (mut runs, mut read) = (0, 0);
-    for _run in 0..10 {
-        let report = back_up_by(&scene, &repository, clone_aware(10));
-        let sampled = read_for(&report);
-        assert!(sampled.iter().all(|(reason, _)| *reason == Reason::Sampled), "{sampled:?}");
-        read += sampled.iter().map(|(_, count)| count).sum::<u64>();
-        runs += 1;
-        assert_eq!(report.summary.files_unmodified, 200);
+    let by = |skip_if_unchanged| Options {
+        policy: clone_aware(ROUND as u32),
+        skip_if_unchanged,
+        ..scene.options()
+    };
+    let first = back_up_clone(&scene, &store, 0, by(false));
+    assert_eq!(read_for(&first), [(Reason::New, FILES)]);
+    (0..FILES).for_each(|number| {
+        edit_silently(&scene.source().join(name(number)), format!("{number:5} AS").as_bytes());
+    });
+    // Whatever the first turn was, and again: nothing is left to be found then.
+    for (round, changed) in [(0, FILES), (1, 0)] {
+        let mut sums = (0, 0);
+        for run in 0..ROUND {
+            let report = back_up_clone(&scene, &store, 1 + round * ROUND + run, by(false));
+            let reasons = read_for(&report);
+            let [(Reason::Sampled, read)] = reasons[..] else { panic!("{reasons:?}") };
+            assert!(read > 0 && read < FILES, "{read}");
+            sums = (sums.0 + read, sums.1 + report.summary.files_changed);
+        }
+        assert_eq!(sums, (FILES, changed), "round {round}");
     }
-    let average = read / runs;
-    assert!((10..=35).contains(&average), "{average} of 200 on average");
+    let repository = scene.open(store.clone());
+    let root = scene.roots(&repository).remove(0).1;
+    let mut options = restore::Options::new(scene.path("target"));
+    options.sub_path = b"/".to_vec();
+    let (monitor, cancel) = (Arc::new(Silent::default()), Cancel::new());
+    let restored = restore::run(&repository, &root, options, monitor, &cancel);
+    scene.runtime.block_on(restored).expect("restored");
+    assert_eq!(differences(&scene.source(), &scene.path("target")), []);
+    // Runs that leave no root count for nothing, and do not read the same share for ever.
+    let turns: Vec<u64> = (0..12)
+        .map(|run| {
+            let report = back_up_clone(&scene, &store, 100 + run, by(true));
+            assert_eq!(report.root, None);
+            read_for(&report).iter().map(|(_, count)| count).sum()
+        })
+        .collect();
+    assert!(turns.iter().any(|count| *count != turns[0]), "{turns:?}");
 }
 
 #[test]
@@ -164,11 +227,7 @@ fn a_silent_edit_is_found_by_what_looks_and_only_by_that() {
     let scene = source();
     let store = empty(Version::V2);
     scene.back_up(&scene.open(store.clone()));
-    let path = scene.source().join("a/two");
-    let file = File::options().write(true).open(&path).expect("opened");
-    let mtime = file.metadata().expect("a status").modified().expect("a time");
-    file.write_all_at(b"EDITED", 100).expect("written");
-    file.set_modified(mtime).expect("a time");
+    edit_silently(&scene.source().join("a/two"), b"EDITED");
     for (policy, found) in [
         (Policy::Strict, true),
         (clone_aware(1), true),

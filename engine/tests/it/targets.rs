@@ -7,7 +7,11 @@ use std::{
     process::Command,
 };
 
-use windlass_engine::{backup::Options, repository::Place};
+use windlass_engine::{
+    backup::Options,
+    filter::{Filter, FilterOptions},
+    repository::Place,
+};
 use windlass_format::restic::config::Version;
 
 use super::{
@@ -17,10 +21,23 @@ use super::{
 
 /// Backs up `targets`, as typed in the directory `base`, with both, and compares.
 fn check_same(scene: &Scene, restic: &Restic, place: &Place, base: &Path, targets: &[&str]) {
+    check_same_but_for(scene, restic, place, base, targets, &FilterOptions::default());
+}
+
+/// The same without what marker files leave out.
+fn check_same_but_for(
+    scene: &Scene,
+    restic: &Restic,
+    place: &Place,
+    base: &Path,
+    targets: &[&str],
+    filter: &FilterOptions,
+) {
     let repository = scene.try_open_at(place).expect("opened");
     let options = Options {
         targets: targets.iter().map(PathBuf::from).collect(),
         base: base.to_owned(),
+        filter: Filter::new(filter).expect("a filter"),
         ..scene.options()
     };
     let report = scene.try_back_up(&repository, options).expect("backed up");
@@ -28,6 +45,10 @@ fn check_same(scene: &Scene, restic: &Restic, place: &Place, base: &Path, target
     let ours = report.root.clone().expect("a root");
 
     let mut words = vec!["backup", "--json", "--force", "--host", HOST];
+    for name in &filter.exclude_if_present {
+        words.extend(["--exclude-if-present", str::from_utf8(name).expect("UTF-8")]);
+    }
+    words.extend(filter.exclude_caches.then_some("--exclude-caches"));
     words.extend(targets);
     let told = restic.good_in(base, &words);
     let summary = told.lines().find(|line| line.contains("\"summary\"")).expect("a summary");
@@ -105,11 +126,45 @@ fn targets_are_named_as_restic_names_them() {
         &["../y", "."],
         &[".", "same"],
         &[".", "../same"],
+        &["file", "../file"],
+        &["../file", "file"],
     ] {
         check_same(&scene, &restic, &place, &below, targets);
     }
     restic.check();
     let _nothing_of_it_was_followed = fs::read_link(scene.source().join("link")).expect("a link");
+}
+
+#[test]
+fn markers_hold_in_a_directory_without_a_name_whoever_is_beside_it() {
+    let scene = Scene::new();
+    let at = scene.path("repository");
+    let Some(restic) = Restic::at(&at) else { return };
+    empty_on_disk(&at, Version::V2);
+    for name in ["marked/file", "marked/below/file", "cache/file", "plain/file", "plain/below/x"] {
+        scene.write(name, name);
+    }
+    scene.write("marked/.nobackup", "");
+    scene.write("plain/below/.nobackup", "");
+    scene.write("cache/CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n");
+    let place = Place::local(&at);
+    let filter = FilterOptions {
+        exclude_caches: true,
+        exclude_if_present: vec![b".nobackup".to_vec()],
+        ..FilterOptions::default()
+    };
+    for (base, targets) in [
+        ("marked", &["."][..]),
+        ("marked", &[".", "../plain"]),
+        ("marked", &["../plain", "."]),
+        ("cache", &[".", "../marked", "../plain"]),
+        ("plain", &[".", "../cache"]),
+        ("", &[".", "plain"]),
+    ] {
+        let base = scene.source().join(base);
+        check_same_but_for(&scene, &restic, &place, &base, targets, &filter);
+    }
+    restic.check();
 }
 
 #[test]

@@ -2,15 +2,9 @@
 
 use clap::ValueEnum;
 use windlass_engine::{
-    fault::Fault,
-    format::{
-        cut::fastcdc::{self, FastCdcParams},
-        restic::config::{Chunker, Config, Version},
-    },
-    protocol::{object::ObjectKind, restic::InitOptions},
+    format::restic::config::Version, protocol::open::InitOptions, repository::Repository,
 };
 
-use super::reading;
 use crate::{
     failure::{Failure, Outcome},
     session::{self, Session},
@@ -29,8 +23,8 @@ pub(crate) struct Args {
     /// How files are cut. fastcdc is faster; restic reads such a repository, but what restic adds
     /// to it shares no chunks of files with what windlass added
     #[arg(long, value_name = "CHUNKER", default_value = "rabin")]
-    chunker: ChunkerArg,
-    /// Cut files as another repository does, so that copies from there share its chunks
+    chunker: Chunker,
+    /// Cut files as the source repository does, so that both share chunks
     #[arg(long, conflicts_with = "chunker")]
     copy_chunker_params: bool,
     #[command(flatten)]
@@ -44,7 +38,7 @@ enum Format {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum ChunkerArg {
+enum Chunker {
     Rabin,
     Fastcdc,
 }
@@ -61,47 +55,36 @@ pub(crate) fn defaults() -> InitOptions {
 }
 
 pub(crate) async fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
-    let mut options = args.options()?;
+    let options = args.options()?;
     let chosen = session.settings.chosen()?;
-    if args.copy_chunker_params {
-        copy_chunker(&session.source(&args.source)?, &mut options).await?;
-    }
+    let options = match args.copy_chunker_params {
+        true => cut_like(&session.open_source(&args.source).await?, options)?,
+        false => options,
+    };
     let created = session.create(&chosen, &options).await?;
     session.output.created(&created);
+    if args.copy_chunker_params {
+        session.output.line("it cuts files as the source repository does");
+    }
     if created.key_file.is_none() {
         session.output.password_advice();
     }
     Ok(Outcome::Done)
 }
 
-/// Takes over how the repository of `source` cuts files.
-async fn copy_chunker(source: &Session, options: &mut InitOptions) -> Result<(), Failure> {
-    let repository = source.open().await?;
-    let object = repository.protocol().object(ObjectKind::Config, "").await;
-    let damaged = |damage| Fault::damaged("config", damage);
-    let config = Config::decode(&object.map_err(reading::no_object)?.bytes).map_err(damaged)?;
-    let cuts_like_rustic = config.rustic_chunker().map_err(damaged)?.is_some();
-    let ours = config.chunker().map_err(damaged)?;
-    if cuts_like_rustic || ours.as_ref().is_some_and(|chunker| *chunker != fast_cdc()) {
-        return Err(Failure::input(
-            "the other repository cuts files in a way that cannot be copied",
-            "leave --copy-chunker-params out: copies will not share chunks",
-        ));
-    }
-    options.polynomial = Some(config.polynomial);
-    options.fast_cdc = ours.is_some();
-    Ok(())
-}
-
-/// What is recorded of the FastCDC chunker.
-fn fast_cdc() -> Chunker {
-    let params = FastCdcParams::default();
-    Chunker {
-        name: fastcdc::NAME.into(),
-        min: params.min() as u64,
-        avg: params.average() as u64,
-        max: params.max() as u64,
-    }
+/// The options with which a new repository cuts files as `source` does.
+fn cut_like(source: &Repository, options: InitOptions) -> Result<InitOptions, Failure> {
+    let cuts = source.identity().cuts.ok_or_else(|| {
+        Failure::input(
+            format!(
+                "a new repository cannot cut files as the {} repository at {} does",
+                source.identity().format,
+                source.store().location()
+            ),
+            "leave --copy-chunker-params out: the two repositories will share no chunks of files",
+        )
+    })?;
+    Ok(InitOptions { polynomial: Some(cuts.polynomial), fast_cdc: cuts.fast_cdc, ..options })
 }
 
 impl Args {
@@ -112,10 +95,10 @@ impl Args {
                 "create it with `kopia repository create`",
             ));
         }
-        if self.source.is_given() && !self.copy_chunker_params {
+        if self.source.names_one() && !self.copy_chunker_params {
             return Err(Failure::input(
-                "another repository is needed for --copy-chunker-params only",
-                "add it, or leave --from-repo out",
+                "a source repository is only for copying how it cuts files",
+                "give --copy-chunker-params too",
             ));
         }
         let version = match self.repository_version.as_str() {
@@ -128,6 +111,6 @@ impl Args {
                 ));
             }
         };
-        Ok(InitOptions { version, fast_cdc: self.chunker == ChunkerArg::Fastcdc, ..defaults() })
+        Ok(InitOptions { version, fast_cdc: self.chunker == Chunker::Fastcdc, ..defaults() })
     }
 }

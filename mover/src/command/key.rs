@@ -5,10 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use windlass_engine::{
     format::secret::Password,
-    protocol::{
-        Access,
-        restic::{OpenOptions, keys::Owner},
-    },
+    protocol::{Access, keys::Owner, open::OpenOptions},
     repository::Repository,
 };
 

@@ -1,9 +1,9 @@
 //! What a backup prints.
 
 use std::{
-    collections::BTreeMap,
+    collections::BTreeSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde::Serialize;
@@ -25,14 +25,8 @@ pub(crate) struct BackupMonitor {
     output: Arc<Output>,
     counters: Counters,
     scanned: Mutex<Option<Scanned>>,
-    /// Files that are being read or, where items are told, stored.
-    current: Mutex<BTreeMap<Vec<u8>, Current>>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Current {
-    since: Instant,
-    is_read: bool,
+    /// Files that are being read.
+    current: Mutex<BTreeSet<Vec<u8>>>,
 }
 
 #[derive(Serialize)]
@@ -178,7 +172,6 @@ impl BackupMonitor {
     }
 
     fn item(&self, item: &Item<'_>) {
-        let took = self.current().remove(item.path).map(|current| current.since.elapsed());
         let word = match item.action {
             Action::New => "new",
             Action::Modified => "modified",
@@ -190,8 +183,8 @@ impl BackupMonitor {
         if item.kind == ItemKind::Directory && path.last() != Some(&b'/') {
             path.push(b'/');
         }
-        let is_stored = item.action != Action::Unchanged;
-        let seconds = took.filter(|_| is_stored).unwrap_or_default().as_secs_f64();
+        let is_saved = matches!(item.action, Action::New | Action::Modified);
+        let seconds = if is_saved { item.took.as_secs_f64() } else { 0.0 };
         if self.output.is_json() {
             // restic tells of files and directories only.
             let [data, meta] = match item.kind {
@@ -212,19 +205,21 @@ impl BackupMonitor {
         let path = quoted(&path);
         let [plain, stored] = [item.plain_bytes, item.stored_bytes].map(units::bytes);
         self.output.item(&match item.kind {
-            ItemKind::File if is_stored => {
+            _ if !is_saved => format!("{word:<9} {path}"),
+            ItemKind::Directory => {
+                let sizes = format!("0 B added, 0 B stored, {stored} metadata");
+                format!("{word:<9} {path}, saved in {seconds:.3}s ({sizes})")
+            }
+            ItemKind::File | ItemKind::Other => {
                 format!("{word:<9} {path}, saved in {seconds:.3}s ({plain} added, {stored} stored)")
             }
-            ItemKind::Directory if is_stored => format!("{word:<9} {path} ({stored} metadata)"),
-            _ => format!("{word:<9} {path}"),
         });
     }
 
     /// The files that are being read.
     fn current_files(&self) -> Vec<String> {
         let current = self.current();
-        let reading = current.iter().filter(|(_path, current)| !current.is_read);
-        reading.map(|(path, _current)| String::from_utf8_lossy(path).into_owned()).collect()
+        current.iter().map(|path| String::from_utf8_lossy(path).into_owned()).collect()
     }
 
     fn excluded(&self, source_path: &[u8]) {
@@ -236,7 +231,7 @@ impl BackupMonitor {
         }
     }
 
-    fn current(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, Current>> {
+    fn current(&self) -> MutexGuard<'_, BTreeSet<Vec<u8>>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -248,6 +243,7 @@ struct Item<'a> {
     kind: ItemKind,
     plain_bytes: u64,
     stored_bytes: u64,
+    took: Duration,
 }
 
 impl Monitor for BackupMonitor {
@@ -261,18 +257,14 @@ impl Monitor for BackupMonitor {
             }
             Event::Note(note) => self.output.detail(note),
             Event::Reading { path } => {
-                let current = Current { since: Instant::now(), is_read: false };
-                self.current().insert(path.to_vec(), current);
+                self.current().insert(path.to_vec());
             }
-            Event::Read { path } if self.wants_items() => {
-                if let Some(current) = self.current().get_mut(path) {
-                    current.is_read = true;
-                }
+            Event::Read { path } => {
+                self.current().remove(path);
             }
-            Event::Read { path } => drop(self.current().remove(path)),
-            Event::Item { path, action, kind, size_bytes: _, added_bytes, added_stored_bytes } => {
+            Event::Item { path, action, kind, added_bytes, added_stored_bytes, took, .. } => {
                 let (plain_bytes, stored_bytes) = (added_bytes, added_stored_bytes);
-                self.item(&Item { path, action, kind, plain_bytes, stored_bytes });
+                self.item(&Item { path, action, kind, plain_bytes, stored_bytes, took });
             }
             Event::Problem { path, error } => {
                 self.current().remove(path);

@@ -77,10 +77,10 @@ impl Variables {
         })
     }
 
-    /// What is said of the repository to take something from, in the place of what is said of the
-    /// one to work on: `…FROM_REPOSITORY` as `…REPOSITORY`.
+    /// Those of a second repository under the names of the first: `RESTIC_FROM_PASSWORD` becomes
+    /// `RESTIC_PASSWORD`, and what there was of that name is gone.
     pub(crate) fn of_source(&self) -> Self {
-        const ABOUT_A_REPOSITORY: [&str; 6] = [
+        const OF_ONE: [&str; 6] = [
             "REPOSITORY",
             "REPOSITORY_FILE",
             "PASSWORD",
@@ -90,12 +90,12 @@ impl Variables {
         ];
         let mut variables = self.0.clone();
         for prefix in ["WINDLASS_", "RESTIC_", "KOPIA_"] {
-            for name in ABOUT_A_REPOSITORY {
-                let plain = OsString::from(format!("{prefix}{name}"));
-                match self.get(format!("{prefix}FROM_{name}")) {
-                    Some(value) => variables.insert(plain, value.to_owned()),
-                    None => variables.remove(&plain),
-                };
+            for name in OF_ONE {
+                variables.remove(OsStr::new(&format!("{prefix}{name}")));
+                let from = self.get(format!("{prefix}FROM_{name}"));
+                if let Some(value) = from.filter(|_value| PREFIXES.contains(&prefix)) {
+                    variables.insert(format!("{prefix}{name}").into(), value.to_owned());
+                }
             }
         }
         Self(variables)

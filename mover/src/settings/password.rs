@@ -53,10 +53,7 @@ impl Settings {
         }
         match self.stated_password()? {
             Some(text) => accepted(text),
-            None if self.is_source => {
-                accepted(ask("enter password for source repository: ", purpose)?)
-            }
-            None => accepted(ask("enter password for repository: ", purpose)?),
+            None => accepted(ask(&format!("enter password for {}: ", self.whose), purpose)?),
         }
     }
 

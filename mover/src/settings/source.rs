@@ -1,59 +1,62 @@
-//! The repository that something is taken from, beside the one that is worked on.
+//! The options and variables of a second repository, which a command reads from.
 //!
-//! Invariants: nothing that is said of the one counts for the other, the password least of all.
+//! Invariants
+//! - Names are restic's: `--from-…` and `RESTIC_FROM_…`, and `WINDLASS_FROM_…` before those.
+//! - What belongs to the first repository (location, password, key hint) never leaks into the
+//!   second one, and there is no default for it.
 
 use std::path::PathBuf;
 
 use super::Settings;
-use crate::{args::GlobalArgs, failure::Failure};
+use crate::args::GlobalArgs;
 
-/// Options that name the other repository and what opens it.
+/// Where a second repository is and what opens it.
 #[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Source repository")]
 pub(crate) struct SourceArgs {
-    /// The other repository [env: WINDLASS_FROM_REPOSITORY, RESTIC_FROM_REPOSITORY]
+    /// Repository to read from [env: WINDLASS_FROM_REPOSITORY, RESTIC_FROM_REPOSITORY]
     #[arg(long, value_name = "LOCATION")]
-    from_repo: Option<String>,
-    /// File to read the location of the other repository from [env: WINDLASS_FROM_REPOSITORY_FILE,
+    pub(crate) from_repo: Option<String>,
+    /// File to read its location from [env: WINDLASS_FROM_REPOSITORY_FILE,
     /// RESTIC_FROM_REPOSITORY_FILE]
     #[arg(long, value_name = "FILE")]
-    from_repository_file: Option<PathBuf>,
-    /// File to read the password of the other repository from [env: WINDLASS_FROM_PASSWORD_FILE,
-    /// RESTIC_FROM_PASSWORD_FILE]
+    pub(crate) from_repository_file: Option<PathBuf>,
+    /// File to read its password from [env: WINDLASS_FROM_PASSWORD_FILE, RESTIC_FROM_PASSWORD_FILE]
     #[arg(long, value_name = "FILE")]
-    from_password_file: Option<PathBuf>,
-    /// Command whose output is the password of the other repository [env:
-    /// WINDLASS_FROM_PASSWORD_COMMAND, RESTIC_FROM_PASSWORD_COMMAND]
+    pub(crate) from_password_file: Option<PathBuf>,
+    /// Command whose output is its password [env: WINDLASS_FROM_PASSWORD_COMMAND,
+    /// RESTIC_FROM_PASSWORD_COMMAND]
     #[arg(long, value_name = "COMMAND")]
-    from_password_command: Option<String>,
-    /// Key of the other repository to try first, by the start of its id [env: WINDLASS_FROM_KEY_HINT,
+    pub(crate) from_password_command: Option<String>,
+    /// Its password is empty
+    #[arg(long)]
+    pub(crate) from_insecure_no_password: bool,
+    /// Key of it to try first, by the start of its id [env: WINDLASS_FROM_KEY_HINT,
     /// RESTIC_FROM_KEY_HINT]
     #[arg(long, value_name = "KEY")]
-    from_key_hint: Option<String>,
-    /// The password of the other repository is empty
-    #[arg(long)]
-    from_insecure_no_password: bool,
+    pub(crate) from_key_hint: Option<String>,
 }
 
 impl SourceArgs {
-    /// Whether anything was typed.
-    pub(crate) fn is_given(&self) -> bool {
+    /// Whether an option names a repository.
+    pub(crate) fn names_one(&self) -> bool {
         self.from_repo.is_some() || self.from_repository_file.is_some()
     }
 }
 
 impl Settings {
-    /// The same about the repository to take something from.
-    pub(crate) fn source(&self, args: &SourceArgs) -> Result<Self, Failure> {
+    /// These settings with the second repository in the place of the first.
+    pub(crate) fn of_source(&self, source: &SourceArgs) -> Result<Self, crate::failure::Failure> {
         let global = GlobalArgs {
-            repo: args.from_repo.clone(),
-            repository_file: args.from_repository_file.clone(),
-            password_file: args.from_password_file.clone(),
-            password_command: args.from_password_command.clone(),
-            key_hint: args.from_key_hint.clone(),
-            insecure_no_password: args.from_insecure_no_password,
+            repo: source.from_repo.clone(),
+            repository_file: source.from_repository_file.clone(),
+            password_file: source.from_password_file.clone(),
+            password_command: source.from_password_command.clone(),
+            insecure_no_password: source.from_insecure_no_password,
+            key_hint: source.from_key_hint.clone(),
             ..self.global.clone()
         };
         let settings = Self::new(global, self.variables.of_source())?;
-        Ok(Self { is_source: true, ..settings })
+        Ok(Self { whose: "source repository", ..settings })
     }
 }

@@ -84,6 +84,7 @@ pub(super) mod tests {
             time: Timestamp::utc(seconds, 0),
             parent: None,
             tree: ChunkKey::full(0, [0; 32]),
+            top: None,
             paths: owned(paths),
             hostname: host.into(),
             username: "me".into(),

@@ -37,7 +37,12 @@ fn lines_are_those_that_scripts_look_for() {
     assert_eq!((quiet.out.as_str(), quiet.err.as_str()), ("", ""));
     let all = place.done(&["backup", "src", "-vv"]);
     assert!(all.out.contains("unchanged /src/d/b\n"), "{all:?}");
-    assert_eq!(place.snapshots().len(), 4);
+    assert!(all.out.contains("unchanged /src/d/\n"), "{all:?}");
+    place.write("src/d/new", b"12345");
+    let more = place.done(&["backup", "src", "-vv"]);
+    assert!(has_line(&more.out, "new       /src/d/new, saved in 0.", "s (5 B added, 37 B stored)"));
+    assert!(has_line(&more.out, "modified  /src/d/, saved in ", " metadata)"), "{more:?}");
+    assert_eq!(place.snapshots().len(), 5);
 }
 
 #[test]
@@ -49,6 +54,12 @@ fn json_has_the_fields_of_restic() {
     for field in ["duration", "data_size", "data_size_in_repo", "metadata_size", "total_files"] {
         assert!(item[field].is_number(), "{field}");
     }
+    assert_eq!(item["data_size"], 5);
+    assert!(item["data_size_in_repo"].as_u64() > Some(5), "{item}");
+    let above = said.messages().into_iter().find(|it| it["item"] == "/src/").expect("an item");
+    assert_eq!((&above["data_size"], &above["data_size_in_repo"]), (&json!(0), &json!(0)));
+    assert!(above["metadata_size"].as_u64() > above["metadata_size_in_repo"].as_u64(), "{above}");
+    assert!(above["duration"].as_f64() > Some(0.0), "{above}");
     let summary = said.message("summary");
     let expected = [
         ("files_new", 2),

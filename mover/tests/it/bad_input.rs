@@ -50,6 +50,9 @@ fn places_and_formats_of_other_builds_are_named() {
     place.run(&["-r", "foo:bar", "init"]).refused(1, &["invalid backend", "`local:`"]);
     place.run(&["init", "--format=kopia"]).refused(1, &["kopia repositories is not supported"]);
     place.run(&["init", "--repository-version=3"]).refused(1, &["no repository version"]);
+    let no_source = ["init", "--copy-chunker-params"];
+    place.run(&no_source).refused(1, &["no source repository", "--from-repo"]);
+    place.run(&["init", "--from-repo=x"]).refused(1, &["give --copy-chunker-params"]);
     let both = ["-r", "repo", "--repository-file=list", "snapshots"];
     place.run(&both).refused(1, &["mutually exclusive"]);
     assert!(!place.path("repo").exists());

@@ -175,7 +175,7 @@ fn chunker_parameters_are_copied_from_another_repository() {
     init(&["-r", "c", "--from-repo=gone"], &wrong).refused(10, &["repository does not exist"]);
     init(&["-r", "c"], &wrong).refused(1, &["--from-repo"]);
     let args = ["init", "-r", "c", "--from-repo=repo"];
-    place.run(&args).refused(1, &["for --copy-chunker-params only"]);
+    place.run(&args).refused(1, &["give --copy-chunker-params"]);
     assert!(!Path::new(&place.path("c")).exists());
 
     let said = Said::of(

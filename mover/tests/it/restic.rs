@@ -106,3 +106,84 @@ fn each_reads_what_the_other_wrote() {
     let said = place.done(&["backup", "src", "--json"]).message("summary");
     assert_eq!((&said["files_unmodified"], &said["data_blobs"]), (&3.into(), &0.into()));
 }
+
+/// The chunks of the files in the only snapshot of a repository, as restic names them.
+fn chunks_of(place: &Place, repository: &str) -> BTreeSet<String> {
+    let restic = |words: &[&str]| {
+        let mut command = Command::new("restic");
+        command.current_dir(place.dir.path()).env("RESTIC_PASSWORD", PASSWORD);
+        let said = Said::of(command.args(["--no-cache", "-r", repository]).args(words));
+        assert_eq!(said.code, Some(0), "{said:?}");
+        said.out
+    };
+    let blobs = restic(&["list", "blobs"]);
+    blobs.lines().filter_map(|line| line.strip_prefix("data ")).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_repository_can_be_created_that_cuts_as_another_one_does() {
+    if !there_is_restic() {
+        return;
+    }
+    let place = Place::new();
+    let mut seed = 1_u32;
+    let noise = (0..9 << 20).map(|_| {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (seed >> 24) as u8
+    });
+    place.write("src/large", &noise.collect::<Vec<u8>>());
+    let restic = |words: &[&str]| {
+        let mut command = Command::new("restic");
+        command.current_dir(place.dir.path()).arg("--no-cache").args(words);
+        command.env("RESTIC_PASSWORD", PASSWORD).env("RESTIC_FROM_PASSWORD", PASSWORD);
+        let said = Said::of(&mut command);
+        assert_eq!(said.code, Some(0), "{said:?}");
+    };
+    let ours = |words: &[&str]| {
+        let mut command = place.bare();
+        command.args(words).env("RESTIC_PASSWORD", PASSWORD);
+        Said::of(command.env("WINDLASS_FROM_PASSWORD", PASSWORD))
+    };
+    let done =
+        |words: &[&str]| assert_eq!(ours(words).code, Some(0), "{words:?}: {:?}", ours(words));
+    let copied = ["--copy-chunker-params", "--from-repo"];
+    restic(&["-r", "theirs", "init"]);
+    done(&["-r", "ours from theirs", "init", copied[0], copied[1], "theirs"]);
+    done(&["-r", "ours", "init"]);
+    restic(&["-r", "theirs from ours", "init", copied[0], copied[1], "ours"]);
+    for repository in ["theirs", "theirs from ours"] {
+        restic(&["-r", repository, "backup", "src"]);
+    }
+    for repository in ["ours", "ours from theirs"] {
+        done(&["-r", repository, "backup", "src"]);
+    }
+    let chunks = |repository| chunks_of(&place, repository);
+    assert!(chunks("theirs").len() > 5, "{:?}", chunks("theirs"));
+    assert_eq!(chunks("theirs"), chunks("ours from theirs"));
+    assert_eq!(chunks("ours"), chunks("theirs from ours"));
+    assert_ne!(chunks("ours"), chunks("theirs"));
+    // The other chunker is copied too, by ours alone.
+    done(&["-r", "fast", "init", "--chunker=fastcdc"]);
+    done(&["-r", "as fast", "init", copied[0], "--from-repo=fast"]);
+    for repository in ["fast", "as fast"] {
+        done(&["-r", repository, "backup", "src"]);
+    }
+    assert_eq!(chunks("fast"), chunks("as fast"));
+    assert_ne!(chunks("fast"), chunks("ours"));
+    // What opens the one repository does not open the other.
+    let wrong = Said::of(
+        place
+            .bare()
+            .args(["-r", "never", "init", copied[0], "--from-repo=theirs"])
+            .env("RESTIC_PASSWORD", PASSWORD)
+            .env("RESTIC_FROM_PASSWORD", "wrong"),
+    );
+    wrong.refused(12, &["theirs"]);
+    let none = place
+        .bare()
+        .args(["-r", "never", "init", copied[0], "--from-repo=theirs"])
+        .env("RESTIC_PASSWORD", PASSWORD)
+        .output();
+    Said::from(none.expect("the program starts")).refused(1, &["no password was given"]);
+    assert!(!place.path("never").exists());
+}

@@ -21,11 +21,10 @@ use windlass_format::{
 };
 
 use super::key_of;
-pub use crate::protocol::keys::{ListedKey, OpenError, Owner};
 use crate::{
     entropy::Entropy,
     fault::Fault,
-    protocol::keys::MOST_KEYS,
+    protocol::keys::{ListedKey, MOST_KEYS, OpenError, Owner},
     store::{Existing, Range, Store},
 };
 
@@ -34,7 +33,7 @@ use crate::{
 const NEW_KEY_COST: (u64, u32, u32) = (1 << 15, 8, 6);
 
 /// The name of a key file.
-pub type KeyName = KeyId;
+pub(super) type KeyName = KeyId;
 
 /// Finds the key file that opens with `password`.
 pub(super) async fn unlock(

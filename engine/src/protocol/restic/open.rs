@@ -30,6 +30,7 @@ use crate::{
     dialect::restic::Codec,
     entropy::Entropy,
     fault::Fault,
+    protocol::keys::{OpenError, Owner},
     store::{Existing, Key, Range, Store, layout::Layout},
 };
 
@@ -48,6 +49,15 @@ impl Default for OpenOptions {
     fn default() -> Self {
         Self { level: Level::Auto, verify: true, key_hint: None }
     }
+}
+
+/// How files are cut, so that two repositories find each other's chunks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cuts {
+    /// What restic's chunker cuts with.
+    pub polynomial: Polynomial,
+    /// Whether FastCDC cuts instead, between the lengths a new repository gets.
+    pub fast_cdc: bool,
 }
 
 /// How a repository is created.
@@ -102,7 +112,7 @@ pub async fn open(
     pool: &Arc<rayon::ThreadPool>,
     clock: Arc<dyn Clock>,
     entropy: Entropy,
-) -> Result<Opened, keys::OpenError> {
+) -> Result<Opened, OpenError> {
     let sealed = store.read(&config_key(), Range::All).await.map_err(Fault::from)?;
     let (key, master) = keys::unlock(store, password, options.key_hint.as_deref(), pool).await?;
     let config = read_config(&master, &sealed)?;
@@ -120,9 +130,9 @@ pub async fn init(
     pool: &Arc<rayon::ThreadPool>,
     clock: Arc<dyn Clock>,
     entropy: Entropy,
-) -> Result<RepositoryId, keys::OpenError> {
+) -> Result<RepositoryId, OpenError> {
     store.create().await.map_err(Fault::from)?;
-    let in_the_way = |what| keys::OpenError::Exists { location: store.location(), what };
+    let in_the_way = |what| OpenError::Exists { location: store.location(), what };
     if store.exists(&config_key()).await.map_err(Fault::from)? {
         return Err(in_the_way("a config"));
     }
@@ -140,15 +150,9 @@ pub async fn init(
     let id = RepositoryId(entropy.bytes().map_err(Fault::from)?);
     let mut config = Config { version: options.version, id, polynomial, extra: Vec::new() };
     if options.fast_cdc {
-        let params = FastCdcParams::default();
-        config.set_chunker(Some(&Chunker {
-            name: fastcdc::NAME.into(),
-            min: params.min() as u64,
-            avg: params.average() as u64,
-            max: params.max() as u64,
-        }));
+        config.set_chunker(Some(&fast_cdc_of_new()));
     }
-    let owner = keys::Owner {
+    let owner = Owner {
         username: options.username.clone(),
         hostname: options.hostname.clone(),
         created: clock.now(),
@@ -182,6 +186,29 @@ fn read_config(master: &MasterKey, sealed: &[u8]) -> Result<Config, Fault> {
     let mut json = Vec::new();
     envelope::open(master, "config", sealed, &mut json).map_err(damaged)?;
     Config::decode(&json).map_err(damaged)
+}
+
+/// How a new repository has to cut to cut like this one; nothing where none can.
+#[must_use]
+pub fn cuts_of(config: &Config) -> Option<Cuts> {
+    let polynomial = config.polynomial;
+    let fast_cdc = match (config.chunker().ok()?, config.rustic_chunker().ok()?) {
+        (Some(chunker), _) if chunker == fast_cdc_of_new() => true,
+        (None, None | Some(RusticChunker::Rabin)) => false,
+        _ => return None,
+    };
+    Some(Cuts { polynomial, fast_cdc })
+}
+
+/// The record of FastCDC in a new repository.
+fn fast_cdc_of_new() -> Chunker {
+    let params = FastCdcParams::default();
+    Chunker {
+        name: fastcdc::NAME.into(),
+        min: params.min() as u64,
+        avg: params.average() as u64,
+        max: params.max() as u64,
+    }
 }
 
 /// How this repository cuts files: restic's way, ours or rustic's.

@@ -24,7 +24,10 @@ use rustix::{
 use super::{Place, blocking, io_error, is_unsupported, sync_directory};
 use crate::{
     entropy::name_suffix,
-    store::{Draft, Existing, Failure, Key, StoreError, layout::TEMPORARY_MARK},
+    store::{
+        Draft, Existing, Failure, Key, StoreError,
+        layout::{DRAFT_NAME, TEMPORARY_MARK},
+    },
 };
 
 /// Objects up to this size are never a file before their name is known.
@@ -66,7 +69,7 @@ impl LocalDraft {
                 return Ok(());
             }
             let directory = self.place.root.join(self.place.layout.draft_directory());
-            let new = || Temporary::new(&directory, "draft");
+            let new = || Temporary::new(&directory, DRAFT_NAME);
             let mut file = self.place.in_directory(&directory, new)?;
             file.file.write_all(gathered)?;
             self.body = Body::Spilled { file, bytes: gathered.len() as u64 };

@@ -203,8 +203,7 @@ fn is_lost_by_kopia(source: &Path, difference: &Difference) -> bool {
                 .is_ok_and(|status| !(status.is_file() || status.is_dir() || status.is_symlink()));
             is_special || name.is_none_or(|name| name.contains('\u{fffd}'))
         }
-        // Neither we nor others put metadata on the target itself yet.
-        _ => difference.path == Path::new(""),
+        _ => false,
     }
 }
 
@@ -255,6 +254,80 @@ fn check_two(kopia: &Kopia, source: &str, ids: &[String]) {
         let mut found = compare(saved, target.path()).expect("two trees");
         found.retain(|difference| !is_lost_by_kopia(saved, difference));
         assert_eq!(found, []);
+    }
+}
+
+/// Mode, time and owner of what is at a path.
+fn status(path: &Path) -> (u32, (i64, i64), (u32, u32)) {
+    let status = fs::symlink_metadata(path).expect("a status");
+    (status.mode(), (status.mtime(), status.mtime_nsec()), (status.uid(), status.gid()))
+}
+
+#[test]
+fn the_top_directory_gets_what_kopia_gives_it() {
+    let Some(kopia) = Kopia::new(&[]) else { return };
+    let source = kopia.path("source");
+    fs::create_dir_all(Path::new(&source).join("below")).expect("directories");
+    fs::write(Path::new(&source).join("below/file"), "content").expect("a file");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o1751);
+    fs::set_permissions(&source, mode).expect("a mode");
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(&source, Some(1234), Some(5678)).expect("an owner");
+    }
+    let touched = Command::new("touch").args(["-d", "2003-02-01T04:05:06.789Z", &source]).status();
+    assert!(touched.expect("touch runs").success());
+    kopia.run(&["snapshot", "create", &source, "--no-auto-maintenance"]);
+    let [theirs, ours] = ["theirs", "ours"].map(|name| kopia.path(name));
+    kopia.run(&["snapshot", "restore", &kopia.list()[0], &theirs]);
+    let open = kopia.open();
+    let root = open.good_roots().remove(0).1;
+    let report = restore(&open, &root, Path::new(&ours));
+    assert_eq!(report.problems, []);
+    assert_eq!(status(Path::new(&ours)), status(Path::new(&source)));
+    assert_eq!(status(Path::new(&ours)), status(Path::new(&theirs)));
+    assert_eq!(compare(Path::new(&source), Path::new(&ours)).expect("two trees"), []);
+    // Of a part of it, or a directory in it, it says nothing.
+    let target = kopia.path("part");
+    let options = Options { sub_path: b"below".to_vec(), ..Options::new(&target) };
+    fs::create_dir(&target).expect("made");
+    let before = status(Path::new(&target)).0;
+    let (monitor, cancel) = (Arc::new(monitor::Silent::default()), Cancel::new());
+    let run = restore::run(&open.repository, &root, options, monitor, &cancel);
+    open.runtime.block_on(run).expect("a restore");
+    assert_eq!(status(Path::new(&target)).0, before);
+}
+
+#[test]
+fn a_snapshot_of_a_file_is_restored_as_a_directory_with_it() {
+    let Some(kopia) = Kopia::new(&[]) else { return };
+    fs::create_dir(kopia.path("source")).expect("a directory");
+    let names = ["small", "large", "empty"];
+    for (name, bytes) in names.iter().zip([&b"content"[..], &vec![b'x'; 9 << 20], b""]) {
+        let path = kopia.path(&format!("source/{name}"));
+        fs::write(&path, bytes).expect("a file");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o4710);
+        fs::set_permissions(&path, mode).expect("a mode");
+        kopia.run(&["snapshot", "create", &path, "--no-auto-maintenance"]);
+    }
+    let open = kopia.open();
+    let roots = open.good_roots();
+    assert_eq!(roots.len(), 3);
+    for (name, (id, root)) in names.iter().zip(roots) {
+        let source = kopia.path(&format!("source/{name}"));
+        assert_eq!(root.paths, [source.as_str()]);
+        let theirs = kopia.path(&format!("theirs-{name}"));
+        kopia.run(&["snapshot", "restore", id.as_str(), &theirs]);
+        let target = kopia.path(&format!("ours-{name}"));
+        let report = restore(&open, &root, Path::new(&target));
+        assert_eq!((report.problems.as_slice(), report.files_restored), (&[][..], 1));
+        let ours = Path::new(&target).join(name);
+        assert_eq!(fs::read_dir(&target).expect("a listing").count(), 1);
+        assert!(fs::read(&ours).expect("a file") == fs::read(&source).expect("a file"));
+        assert_eq!(status(&ours), status(Path::new(&source)));
+        assert_eq!(status(&ours), status(Path::new(&theirs)));
+        // And read by whoever looks into it.
+        let tree = open.read(&root).expect("readable");
+        assert_eq!(tree.keys().collect::<Vec<_>>(), [name]);
     }
 }
 

@@ -89,6 +89,7 @@ fn root(tree: ChunkKey) -> Root {
         time: Timestamp::utc(0, 0),
         parent: None,
         tree,
+        top: None,
         paths: Vec::new(),
         hostname: String::new(),
         username: String::new(),
