@@ -277,12 +277,19 @@ pub(super) fn key_of(name: FileName) -> Key {
     Key::new(name.to_string())
 }
 
+/// Reads what an index file says. What lies in packs that rustic is about to remove counts as
+/// removed, as it does for restic: whoever needs it again has to store it again.
 fn read_index(json: &[u8], index: &Index) -> Result<(), Damage> {
     let packs = index::decode(json)?;
     index.reserve(packs.iter().map(|pack| pack.blobs.len()).sum());
     for pack in packs {
         let chunks: Option<Vec<PackedChunk>> = pack.blobs.iter().map(dialect::chunk_of).collect();
         let chunks = chunks.ok_or(Damage::Invalid { what: "length of a blob in an index" })?;
+        if pack.to_delete {
+            let marked_at = pack.time.map_or(0, |time| time.seconds);
+            chunks.iter().for_each(|chunk| index.bury(chunk.key, marked_at));
+            continue;
+        }
         let ends = chunks.iter().map(|c| u64::from(c.offset) + u64::from(c.stored_bytes));
         let number = index.add_pack(PackName::Hash(pack.id.0), ends.max().unwrap_or(0));
         for chunk in chunks {
@@ -310,4 +317,48 @@ fn index_pack(info: PackInfo) -> Result<IndexPack, Fault> {
         time: None,
         size: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use windlass_format::restic::{
+        BlobId, PackId,
+        pack::{BlobKind, Entry},
+    };
+
+    use super::*;
+    use crate::index::Claim;
+
+    #[test]
+    fn what_rustic_is_about_to_remove_is_stored_again() {
+        let entry = Entry {
+            kind: BlobKind::Data,
+            id: BlobId([7; 32]),
+            offset: 0,
+            length: 40,
+            raw_length: None,
+        };
+        let pack = |to_delete, name: u8| IndexPack {
+            id: PackId([name; 32]),
+            blobs: vec![entry],
+            to_delete,
+            time: None,
+            size: None,
+        };
+        let key = dialect::chunk_of(&entry).expect("a chunk").key;
+        let (leaving, staying) =
+            (index::encode(&[pack(true, 1)]), index::encode(&[pack(false, 2)]));
+        let index = Index::new();
+        read_index(&leaving, &index).expect("read");
+        assert_eq!(index.find(&key), None);
+        assert_eq!(index.claim(&key), Claim::Yours);
+
+        for order in [[&leaving, &staying], [&staying, &leaving]] {
+            let index = Index::new();
+            order.iter().for_each(|json| read_index(json, &index).expect("read"));
+            let found = index.find(&key).expect("it stays in the other pack");
+            assert_eq!(index.pack_name(found.pack), Some(PackName::Hash([2; 32])));
+            assert_eq!(index.claim(&key), Claim::Known);
+        }
+    }
 }
