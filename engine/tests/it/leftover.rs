@@ -119,7 +119,10 @@ fn what_a_killed_restic_leaves_is_removed_and_a_living_one_keeps_it() {
         let shards = fs::read_dir(at.join("data")).expect("a listing");
         let files = shards.flat_map(|shard| fs::read_dir(shard.expect("an entry").path()));
         let mut paths = files.flatten().map(|file| file.expect("an entry").path());
-        paths.find(|path| path.to_str().is_some_and(|path| path.contains("-tmp-")))
+        // Not the pack of trees, which is done as soon as it is begun.
+        let is_large = |path: &PathBuf| fs::metadata(path).is_ok_and(|it| it.len() > 100_000);
+        let is_temporary = |path: &PathBuf| path.to_string_lossy().contains("-tmp-");
+        paths.find(|path| is_temporary(path) && is_large(path))
     };
     let began = Instant::now();
     let path = loop {
