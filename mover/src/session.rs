@@ -63,12 +63,7 @@ impl Session {
                 "name it with --from-repo or --from-repository-file",
             ));
         }
-        let session = Self {
-            settings: Arc::new(settings),
-            output: Arc::clone(&self.output),
-            cancel: self.cancel.clone(),
-            environment: self.environment.clone(),
-        };
+        let session = Self { settings: Arc::new(settings), ..self.clone() };
         session.open_chosen(&chosen).await
     }
 

@@ -4,12 +4,9 @@
 //! - The first failure wins: it cancels the run, closes the budget and is what the caller hears.
 //! - The run is over when no source thread and no batch is left ([`Run::wait_idle`]).
 
-use std::{
-    sync::{
-        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
+    atomic::{AtomicU64, Ordering},
 };
 
 use super::{
@@ -322,17 +319,14 @@ impl Run {
 
     /// Tells of something that a rule leaves out, where someone listens.
     pub(super) fn left_out(&self, source_path: &[u8]) {
-        if self.monitor.wants_items() {
-            self.monitor.event(Event::Item {
-                path: source_path,
-                action: Action::Skipped,
-                kind: ItemKind::Other,
-                size_bytes: 0,
-                added_bytes: 0,
-                added_stored_bytes: 0,
-                took: Duration::ZERO,
-            });
-        }
+        let told = Told {
+            action: Action::Skipped,
+            kind: ItemKind::Other,
+            size_bytes: 0,
+            added: Added::default(),
+            began: Began::default(),
+        };
+        self.account.listener.tell(|| source_path.to_vec(), told);
     }
 
     /// Tells that a file begins to be read, where someone listens; its path goes to

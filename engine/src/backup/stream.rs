@@ -81,20 +81,9 @@ impl Walk {
 fn made_up(name: &[u8], kind: Kind, now: Timestamp) -> Entry {
     let mode = if matches!(kind, Kind::File { .. }) { FILE_MODE } else { DIRECTORY_MODE };
     Entry {
-        name: name.into(),
-        kind,
-        mode,
-        mtime: now,
-        atime: now,
         ctime: Some(now),
         uid: rustix::process::getuid().as_raw(),
         gid: rustix::process::getgid().as_raw(),
-        user: Box::default(),
-        group: Box::default(),
-        inode: 0,
-        device: 0,
-        links: 0,
-        xattrs: Vec::new(),
-        residue: None,
+        ..Entry::plain(name, kind, mode, now)
     }
 }

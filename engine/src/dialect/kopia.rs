@@ -231,23 +231,9 @@ pub(crate) fn entry_of(stored: DirEntry) -> Result<Entry, Damage> {
         EntryKind::Symlink => Kind::Symlink { target: Target::Stored(content()?) },
         EntryKind::Unknown => Kind::Unknown,
     };
-    Ok(Entry {
-        name: stored.name.into_bytes().into(),
-        kind,
-        mode,
-        mtime: stored.mtime,
-        atime: stored.mtime,
-        ctime: None,
-        uid: stored.uid,
-        gid: stored.gid,
-        user: Box::default(),
-        group: Box::default(),
-        inode: 0,
-        device: 0,
-        links: 0,
-        xattrs: Vec::new(),
-        residue: None,
-    })
+    let name = stored.name.into_bytes();
+    let (uid, gid) = (stored.uid, stored.gid);
+    Ok(Entry { uid, gid, ..Entry::plain(name, kind, mode, stored.mtime) })
 }
 
 #[cfg(test)]

@@ -215,23 +215,7 @@ mod tests {
     #[test]
     fn sizes_of_eight_gibibytes_and_more_are_kept() {
         let time = windlass_format::time::Timestamp::utc(0, 0);
-        let entry = Entry {
-            name: Box::from(&b"file"[..]),
-            kind: crate::model::directory::Kind::Fifo,
-            mode: 0o644,
-            mtime: time,
-            atime: time,
-            ctime: None,
-            uid: 0,
-            gid: 0,
-            user: Box::default(),
-            group: Box::default(),
-            inode: 0,
-            device: 0,
-            links: 0,
-            xattrs: Vec::new(),
-            residue: None,
-        };
+        let entry = Entry::plain(*b"file", crate::model::directory::Kind::Fifo, 0o644, time);
         for size_bytes in [MOST_NUMBER, MOST_NUMBER + 1, 9 << 30, 1 << 50] {
             let mut writer = Writer::new(Vec::new());
             let item = Item { path: b"file", entry: &entry, what: What::File { size_bytes } };

@@ -51,6 +51,30 @@ pub struct Entry {
     pub residue: Option<Box<Residue>>,
 }
 
+impl Entry {
+    /// An entry that no file system knows: owned by number 0, without identity and attributes.
+    #[must_use]
+    pub fn plain(name: impl Into<Box<[u8]>>, kind: Kind, mode: u32, time: Timestamp) -> Self {
+        Self {
+            name: name.into(),
+            kind,
+            mode,
+            mtime: time,
+            atime: time,
+            ctime: None,
+            uid: 0,
+            gid: 0,
+            user: Box::default(),
+            group: Box::default(),
+            inode: 0,
+            device: 0,
+            links: 0,
+            xattrs: Vec::new(),
+            residue: None,
+        }
+    }
+}
+
 /// What an entry is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {

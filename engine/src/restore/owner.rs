@@ -80,21 +80,12 @@ mod tests {
     fn mapped(ownership: Ownership, kind: Kind, user: &str, uid: u32) -> (u32, u32) {
         let time = Timestamp::utc(0, 0);
         let mut entry = Entry {
-            name: Box::from(&b"file"[..]),
-            kind,
-            mode: 0o6755,
-            mtime: time,
-            atime: time,
-            ctime: None,
             uid,
             gid: uid,
             user: user.into(),
             group: user.into(),
-            inode: 0,
-            device: 0,
             links: 1,
-            xattrs: Vec::new(),
-            residue: None,
+            ..Entry::plain(*b"file", kind, 0o6755, time)
         };
         let mut metadata = Metadata::of(&mut entry, |_| true);
         Owners::default().map(ownership, &entry, &mut metadata);

@@ -17,22 +17,22 @@ use tokio::runtime::Runtime;
 use windlass_engine::{
     backup,
     cancel::Cancel,
-    clock::SystemClock,
     entropy::Entropy,
     model::root::Root,
     monitor::{Action, Counters, Event, Monitor, Silent},
     protocol::restic::{InitOptions, OpenOptions},
     repository::{Environment, Place, Repository},
-    resources::Resources,
     restore::{self, Options, Report, RestoreError},
     store::{Backend, Store, memory::MemoryStore},
 };
-use windlass_format::{restic::config::Version, secret::Password};
+use windlass_format::restic::config::Version;
 use windlass_testkit::{
     compare::{Difference, compare},
     faulty::{Faults, FaultyStore},
     recording::{Log, RecordingStore},
 };
+
+use crate::scene::{self, password, runtime};
 
 /// A repository in memory, behind a store that can fail and remembers calls, and room for files.
 struct Stage {
@@ -44,26 +44,8 @@ struct Stage {
     repository: Repository,
 }
 
-fn password() -> Password {
-    Password::new(*b"secret")
-}
-
 fn environment() -> Environment {
-    Environment {
-        resources: Resources {
-            cpus: 2,
-            memory_bytes: 1 << 30,
-            buffer_bytes: None,
-            because: String::new(),
-        },
-        clock: Arc::new(SystemClock),
-        entropy: Entropy::seeded(1),
-    }
-}
-
-fn runtime() -> Runtime {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.worker_threads(2).enable_all().build().expect("a runtime")
+    Environment { entropy: Entropy::seeded(1), ..scene::environment() }
 }
 
 /// An empty repository; deriving its key again for each test would take longer than the tests.

@@ -89,13 +89,14 @@ impl Variables {
             "KEY_HINT",
         ];
         let mut variables = self.0.clone();
-        for prefix in ["WINDLASS_", "RESTIC_", "KOPIA_"] {
-            for name in OF_ONE {
-                variables.remove(OsStr::new(&format!("{prefix}{name}")));
-                let from = self.get(format!("{prefix}FROM_{name}"));
-                if let Some(value) = from.filter(|_value| PREFIXES.contains(&prefix)) {
-                    variables.insert(format!("{prefix}{name}").into(), value.to_owned());
-                }
+        for name in OF_ONE {
+            variables.remove(OsStr::new(&format!("KOPIA_{name}")));
+            for prefix in PREFIXES {
+                let plain = OsString::from(format!("{prefix}{name}"));
+                match self.get(format!("{prefix}FROM_{name}")) {
+                    Some(value) => variables.insert(plain, value.to_owned()),
+                    None => variables.remove(&plain),
+                };
             }
         }
         Self(variables)

@@ -6,7 +6,7 @@ use windlass_engine::{
     fault::Class,
     model::{
         chunk::{ChunkKey, Role},
-        directory::{Directory, Entry, Kind, Target, Xattr},
+        directory::{Directory, Entry, Kind, Target},
         object::Content,
         pack::{Location, PackName},
         root::Root,
@@ -66,21 +66,9 @@ impl Planter<'_> {
 fn entry(name: &[u8], kind: Kind) -> Entry {
     let time = Timestamp::utc(1_700_000_000, 0);
     Entry {
-        name: name.into(),
-        kind,
-        mode: 0o755,
-        mtime: time,
-        atime: time,
-        ctime: None,
         uid: rustix::process::geteuid().as_raw(),
         gid: rustix::process::getegid().as_raw(),
-        user: "".into(),
-        group: "".into(),
-        inode: 0,
-        device: 0,
-        links: 0,
-        xattrs: Vec::<Xattr>::new(),
-        residue: None,
+        ..Entry::plain(name, kind, 0o755, time)
     }
 }
 

@@ -19,7 +19,8 @@ use windlass_fixtures::{RESTIC, RESTIC_PASSWORD, restic};
 use windlass_format::secret::Password;
 use windlass_testkit::compare::{Aspect, compare};
 
-use super::{environment, runtime};
+use super::environment;
+use crate::scene::runtime;
 
 /// Restores every snapshot of a fixture into `room`, each under its name.
 fn restore_all(fixture: &str, room: &Path) -> Vec<(String, Report)> {
