@@ -73,14 +73,25 @@ impl Zone {
         Self(jiff::tz::TimeZone::UTC)
     }
 
+    /// The zone with a name of the time zone database, such as `Europe/Berlin`.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        jiff::tz::TimeZone::get(name).ok().map(Self)
+    }
+
+    /// Seconds east of UTC at a moment.
+    #[must_use]
+    pub fn offset_seconds(&self, seconds: i64) -> i32 {
+        jiff::Timestamp::from_second(seconds).map_or(0, |moment| self.0.to_offset(moment).seconds())
+    }
+
     /// A moment, with this zone's offset at that moment, in whole minutes: before zones were
     /// agreed on there were odd seconds, which the text of a time has no room for and which would
     /// be missing from the moment when it is read again.
     #[must_use]
     pub fn timestamp(&self, (seconds, nanos): (i64, u32)) -> Timestamp {
-        let offset = jiff::Timestamp::from_second(seconds)
-            .map_or(0, |moment| self.0.to_offset(moment).seconds());
-        Timestamp { seconds, nanos, offset_seconds: offset / 60 * 60 }
+        let offset_seconds = self.offset_seconds(seconds) / 60 * 60;
+        Timestamp { seconds, nanos, offset_seconds }
     }
 }
 

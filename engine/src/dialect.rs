@@ -17,13 +17,12 @@ use windlass_format::{cut::Cutter, damage::Damage};
 use windlass_lanes::sha256::Sha256;
 
 use crate::{
-    backup::pack::PackedChunk,
     entropy::Entropy,
     fault::Fault,
     model::{
         chunk::{ChunkKey, Role},
         directory::Directory,
-        pack::{Coding, Location, PackName},
+        pack::{Coding, Location, PackName, PackedChunk},
     },
     store::Key,
 };
@@ -157,6 +156,52 @@ impl Dialect {
         }
     }
 
+    /// Bytes at the end of a pack that holds chunks of these codings, and nothing else; `None` where
+    /// that cannot be told.
+    pub fn closing_bytes(&self, codings: impl Iterator<Item = Coding>) -> Option<u64> {
+        match self {
+            Self::Restic(_) => {
+                Some(restic::CLOSING_BYTES + codings.map(restic::entry_bytes).sum::<u64>())
+            }
+            Self::Kopia(_) => None,
+        }
+    }
+
+    /// Begins to prove that a pack is what its name says.
+    #[must_use]
+    pub fn start_proof(&self) -> PackProof {
+        match self {
+            Self::Restic(_) => PackProof(Some(Box::new(Sha256::new()))),
+            Self::Kopia(_) => PackProof(None),
+        }
+    }
+
+    /// Takes the next part of a pack, and chunks out of it that are to be proved beside; gives the
+    /// places of those that are not what their keys say.
+    #[must_use]
+    pub fn prove_part(
+        &self,
+        proof: &mut PackProof,
+        part: &[u8],
+        chunks: &[(ChunkKey, &[u8])],
+    ) -> Vec<usize> {
+        match self {
+            Self::Restic(_) => restic::prove_part(proof.0.as_deref_mut(), part, chunks),
+            Self::Kopia(codec) => {
+                let wrong = |at: &usize| codec.prove(&chunks[*at..=*at]).is_err();
+                (0..chunks.len()).filter(wrong).collect()
+            }
+        }
+    }
+
+    /// What the end of a pack of that many bytes says is in it.
+    pub fn read_pack_end(&self, pack_bytes: u64, end: &[u8]) -> Result<Vec<PackedChunk>, Damage> {
+        match self {
+            Self::Restic(codec) => codec.read_pack_end(pack_bytes, end),
+            Self::Kopia(_) => Err(Damage::Unsupported { what: "end of a pack" }),
+        }
+    }
+
     /// Reads a directory.
     pub fn read_directory(&self, bytes: &[u8]) -> Result<Directory, Damage> {
         match self {
@@ -171,6 +216,28 @@ impl Dialect {
         match self {
             Self::Restic(_) => Err(Damage::Unsupported { what: "link list" }),
             Self::Kopia(_) => kopia::read_links(bytes),
+        }
+    }
+}
+
+/// The proof, on its way, that a pack is what its name says; nothing to prove where names are
+/// chosen.
+pub struct PackProof(Option<Box<Sha256>>);
+
+impl fmt::Debug for PackProof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PackProof")
+    }
+}
+
+impl PackProof {
+    /// Whether all parts together are the pack of this name.
+    #[must_use]
+    pub fn matches(self, name: &PackName) -> bool {
+        match (self.0, name) {
+            (Some(digest), PackName::Hash(hash)) => digest.finish() == *hash,
+            (Some(_), PackName::Chosen(_)) => false,
+            (None, _) => true,
         }
     }
 }

@@ -54,6 +54,20 @@ pub enum Fault {
         /// Which one.
         key: ChunkKey,
     },
+    /// A chunk in use cannot be moved to another pack.
+    #[error("chunk {chunk} cannot be moved: {why}")]
+    Unmovable {
+        /// Which one, in which pack.
+        chunk: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Objects of a kind were replaced again and again while they were read.
+    #[error("objects in {what} keep being replaced while they are read")]
+    Unsettled {
+        /// Where.
+        what: &'static str,
+    },
     /// A part of the format that this version cannot read or write.
     #[error("{what} is not supported by this version")]
     Unsupported {
@@ -106,9 +120,9 @@ impl Fault {
                 Failure::NotFound | Failure::Short => Class::Damaged,
                 Failure::Denied | Failure::NoSpace | Failure::Permanent => Class::WrongInput,
             },
-            Self::Damaged { .. } | Self::Missing { .. } => Class::Damaged,
+            Self::Damaged { .. } | Self::Missing { .. } | Self::Unmovable { .. } => Class::Damaged,
             Self::Unsupported { .. } => Class::Unsupported,
-            Self::LockLost => Class::Retry,
+            Self::LockLost | Self::Unsettled { .. } => Class::Retry,
             Self::Entropy(_) | Self::Stream { .. } => Class::WrongInput,
             Self::Cancelled => Class::Cancelled,
             Self::VerifyFailed { .. } | Self::Bug(_) => Class::Bug,
@@ -137,6 +151,10 @@ impl Fault {
             Self::Missing { .. } => {
                 "an index file may be missing: run `repair index`, do not prune before"
             }
+            Self::Unmovable { .. } => {
+                "nothing was removed; run `check --read-data`, and repair before cleaning up"
+            }
+            Self::Unsettled { .. } => "try again when the other programs at work are done",
             Self::Unsupported { .. } => "use a newer version of Windlass",
             Self::LockLost => "look at the connection to the store, then run again",
             Self::Stream { .. } => "nothing was saved: look at what should have written the data",

@@ -13,11 +13,15 @@
 //! - A [`Presence`] is refreshed while it is held; if that fails for too long, the operation is
 //!   cancelled before others may think its holder dead.
 
+pub mod amend;
+pub mod holders;
 pub mod keys;
 pub mod kopia;
 pub mod object;
 pub mod open;
 mod patience;
+pub mod reclaim;
+pub mod remove;
 pub mod restic;
 
 use std::sync::Arc;
@@ -29,12 +33,14 @@ use self::{
     object::{ObjectError, ObjectKind, RawObject},
 };
 use crate::{
-    backup::pack::PackInfo,
     cancel::Cancel,
     dialect::kopia::read_only,
     fault::{Class, Fault},
     index::Index,
-    model::root::{Root, RootId},
+    model::{
+        pack::PackInfo,
+        root::{Root, RootId},
+    },
     store::{Key, Stored},
 };
 pub use patience::Patience;
@@ -232,6 +238,14 @@ impl Protocol {
         }
     }
 
+    /// The names of all objects of a kind.
+    pub async fn list_objects(&self, kind: ObjectKind) -> Result<Vec<String>, ObjectError> {
+        match self {
+            Self::Restic(protocol) => protocol.list_objects(kind).await,
+            Self::Kopia(_) => Err(ObjectError::NoSuchKind("they are listed with its own tool")),
+        }
+    }
+
     /// The passwords that open the repository, oldest first.
     pub async fn list_keys(&self) -> Result<Vec<ListedKey>, OpenError> {
         match self {
@@ -293,7 +307,7 @@ impl Protocol {
         match self {
             Self::Restic(protocol) => {
                 presence.check()?;
-                protocol.publish(packs).await
+                protocol.publish(presence, packs).await
             }
             Self::Kopia(_) => Err(read_only()),
         }

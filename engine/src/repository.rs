@@ -180,6 +180,11 @@ impl Repository {
         *self.index.lock().await = Some(loaded);
     }
 
+    /// Lets go of the index: what it says is not true any more.
+    pub(crate) async fn forget_index(&self) {
+        *self.index.lock().await = None;
+    }
+
     async fn load_index(&self) -> Result<Loaded, Fault> {
         let index = Arc::new(Index::new());
         let segments = self.protocol.load_index(&index).await?;

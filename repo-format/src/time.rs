@@ -14,6 +14,43 @@ pub struct Timestamp {
     pub offset_seconds: i32,
 }
 
+/// What calendar and clock showed where a moment was written down.
+///
+/// Fields may be moved beyond their ranges, as "three months earlier" does; [`Self::days`] carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Civil {
+    /// The year of the Gregorian calendar.
+    pub year: i64,
+    /// The month, 1 to 12.
+    pub month: i64,
+    /// The day of the month, from 1 on.
+    pub day: i64,
+    /// The second of the day.
+    pub second: i64,
+}
+
+impl Civil {
+    /// Days since 1970-01-01. A month or day beyond its range carries over: 31 February is two or
+    /// three days into March.
+    #[must_use]
+    pub fn days(&self) -> i64 {
+        let month = self.month - 1;
+        let first = days_from_date(self.year + month.div_euclid(12), month.rem_euclid(12) + 1, 1);
+        first + self.day - 1
+    }
+
+    /// The year and week of ISO 8601: weeks begin on Monday and belong to the year of their
+    /// Thursday.
+    #[must_use]
+    pub fn iso_week(&self) -> (i64, i64) {
+        let days = self.days();
+        // 1970-01-01 was a Thursday.
+        let thursday = days - (days + 3).rem_euclid(7) + 3;
+        let (year, ..) = date_from_days(thursday);
+        (year, (thursday - days_from_date(year, 1, 1)) / 7 + 1)
+    }
+}
+
 impl Timestamp {
     /// 0001-01-01T00:00:00Z, what Go has where no time was ever set.
     pub const ZERO: Self = Self::utc(-62_135_596_800, 0);
@@ -110,6 +147,14 @@ impl Timestamp {
             let ([h0, h1], [m0, m1]) = (pair(minutes / 60 % 100), pair(minutes % 60));
             out.extend_from_slice(&[h0, h1, b':', m0, m1]);
         }
+    }
+
+    /// The date and time of day on the clock that wrote it.
+    #[must_use]
+    pub fn civil(&self) -> Civil {
+        let (days, second) = self.local();
+        let (year, month, day) = date_from_days(days);
+        Civil { year, month: month.into(), day: day.into(), second: second.into() }
     }
 
     /// The same day and time of day in year 0 or 9999 if it lies beyond them; 29 February becomes
@@ -304,6 +349,30 @@ mod tests {
         assert_eq!(printed(moment), "1970-01-01T05:41:16+05:41");
         let west = Timestamp { seconds: 0, nanos: 0, offset_seconds: -30 };
         assert_eq!(printed(west), "1969-12-31T23:59:30+00:00");
+    }
+
+    #[test]
+    fn months_and_days_beyond_their_range_carry_over() {
+        let days = |year, month, day| Civil { year, month, day, second: 0 }.days();
+        assert_eq!(days(2023, 2, 31), days(2023, 3, 3));
+        assert_eq!(days(2024, 2, 31), days(2024, 3, 2));
+        assert_eq!(days(2024, -9, 1), days(2023, 3, 1));
+        assert_eq!(days(2024, 0, 31), days(2023, 12, 31));
+        assert_eq!(days(2024, 3, -1), days(2024, 2, 28));
+    }
+
+    #[test]
+    fn weeks_are_those_of_iso_8601() {
+        let week = |text: &str| {
+            let moment = Timestamp::parse_rfc3339(format!("{text}T23:59:59Z")).unwrap();
+            moment.civil().iso_week()
+        };
+        assert_eq!(week("2005-01-01"), (2004, 53));
+        assert_eq!(week("2005-01-03"), (2005, 1));
+        assert_eq!(week("2008-12-29"), (2009, 1));
+        assert_eq!(week("2010-01-03"), (2009, 53));
+        assert_eq!(week("2026-11-21"), (2026, 47));
+        assert_eq!(week("1969-12-28"), (1969, 52));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::{
     fault::Fault,
     model::{
         chunk::ChunkKey,
-        pack::{Coding, Lane, PackName},
+        pack::{Coding, Lane, PackInfo},
     },
     store::{Draft, Store},
 };
@@ -22,47 +22,11 @@ use crate::{
 /// Open packs of each lane.
 const OPEN_PACKS: usize = 2;
 
-/// A chunk in a pack that is being filled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PackedChunk {
-    /// Which chunk.
-    pub key: ChunkKey,
-    /// First byte in the pack.
-    pub offset: u32,
-    /// Bytes in the pack.
-    pub stored_bytes: u32,
-    /// Bytes of plaintext.
-    pub raw_bytes: u32,
-    /// How it is coded.
-    pub coding: Coding,
-}
-
 /// A pack complete but for its name and its commit.
 #[derive(Debug)]
 pub(super) struct FinishedPack {
     pub(super) draft: Box<dyn Draft>,
     pub(super) info: PackInfo,
-}
-
-/// What an index says of a pack.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PackInfo {
-    /// Its name.
-    pub name: PackName,
-    /// Its lane.
-    pub lane: Lane,
-    /// Its chunks in order.
-    pub chunks: Vec<PackedChunk>,
-}
-
-impl PackInfo {
-    /// One past the last byte of a chunk.
-    #[must_use]
-    pub fn chunks_end(&self) -> u64 {
-        let ends =
-            self.chunks.iter().map(|chunk| u64::from(chunk.offset) + u64::from(chunk.stored_bytes));
-        ends.max().unwrap_or(0)
-    }
 }
 
 /// A pack that is being filled.

@@ -13,15 +13,12 @@ use tokio::{
     time::{Duration, Instant},
 };
 
-use super::{
-    BackupError,
-    pack::{FinishedPack, PackInfo},
-};
+use super::{BackupError, pack::FinishedPack};
 use crate::{
     cancel::Cancel,
     dialect::Dialect,
     fault::Fault,
-    model::pack::Location,
+    model::pack::{Location, PackInfo},
     protocol::{Pending, Presence, Protocol, Published},
     repository::Loaded,
     store::{Store, Stored},

@@ -18,24 +18,24 @@ use windlass_format::{
         compress::{Compressor, Decompressor, Level},
         config::Version,
         envelope::{self, MasterKey},
-        pack::{self, BlobKind},
+        pack::{self, BlobKind, HeaderReader},
         path::FileName,
         tree::{self, Mode, Node, NodeKind},
     },
+    step::Step,
     time::Timestamp,
 };
 use windlass_lanes::sha256::{self, Sha256};
 
 use super::{PackBuilder, Sealed};
 use crate::{
-    backup::pack::PackedChunk,
     entropy::Entropy,
     fault::Fault,
     model::{
         chunk::{ChunkKey, Role},
         directory::{Directory, Entry, Kind, Residue, Target, Xattr},
         object::Content,
-        pack::{Coding, Location, PackName},
+        pack::{Coding, Location, PackName, PackedChunk},
     },
     store::Key,
 };
@@ -176,6 +176,22 @@ impl Codec {
         Ok(Sealed { raw_bytes, coding: if shrunk { ZSTD } else { RAW } })
     }
 
+    pub(super) fn read_pack_end(
+        &self,
+        pack_bytes: u64,
+        end: &[u8],
+    ) -> Result<Vec<PackedChunk>, Damage> {
+        let what = "length of a blob in a pack header";
+        match HeaderReader::new(pack_bytes)?.step(&self.key, end)? {
+            Step::Done(entries) => entries
+                .iter()
+                .map(|entry| chunk_of(entry).ok_or(Damage::Invalid { what }))
+                .collect(),
+            // It begins before the end of the last chunk that the index names.
+            Step::Need { .. } => Err(Damage::Invalid { what: "length of a pack header" }),
+        }
+    }
+
     pub(super) fn close_pack(
         &self,
         chunks: &[PackedChunk],
@@ -228,6 +244,20 @@ pub(crate) fn tree_key(id: BlobId) -> ChunkKey {
     ChunkKey::full(TREE, id.0)
 }
 
+/// Whether a chunk holds a directory.
+pub(crate) fn is_tree(key: &ChunkKey) -> bool {
+    key.tag() == TREE
+}
+
+/// Bytes that name one chunk at the end of a pack.
+pub(super) fn entry_bytes(coding: Coding) -> u64 {
+    let bytes = if coding == ZSTD { pack::COMPRESSED_ENTRY } else { pack::PLAIN_ENTRY };
+    bytes as u64
+}
+
+/// Bytes at the end of a pack beside those that name chunks.
+pub(super) const CLOSING_BYTES: u64 = (envelope::OVERHEAD + pack::TRAILER) as u64;
+
 pub(super) fn role(key: &ChunkKey) -> Role {
     if key.tag() == TREE { Role::Directory } else { Role::File }
 }
@@ -243,6 +273,23 @@ pub(super) fn prove(chunks: &[(ChunkKey, &[u8])]) -> Result<(), usize> {
     sha256::digest_many(&plains, &mut digests);
     let differs = chunks.iter().zip(&digests).position(|((key, _), digest)| key.padded() != digest);
     differs.map_or(Ok(()), Err)
+}
+
+/// Hashes a part of a pack and chunks side by side; the places of chunks that are others.
+pub(super) fn prove_part(
+    pack: Option<&mut Sha256>,
+    part: &[u8],
+    chunks: &[(ChunkKey, &[u8])],
+) -> Vec<usize> {
+    let mut digests: Vec<Sha256> = chunks.iter().map(|_chunk| Sha256::new()).collect();
+    let plains = digests.iter_mut().zip(chunks.iter().map(|(_, plain)| *plain));
+    let mut jobs: Vec<(&mut Sha256, &[u8])> =
+        pack.map(|pack| (pack, part)).into_iter().chain(plains).collect();
+    sha256::update_many(&mut jobs);
+    let differs = digests.into_iter().zip(chunks).enumerate();
+    differs
+        .filter_map(|(at, (digest, (key, _)))| (digest.finish() != *key.padded()).then_some(at))
+        .collect()
 }
 
 pub(super) fn hash<'a, 'b>(

@@ -4,6 +4,8 @@ use std::fmt;
 
 use windlass_format::id::to_hex;
 
+use super::chunk::ChunkKey;
+
 /// Which stream of packs a chunk goes to: data and metadata are never mixed in one pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Lane {
@@ -58,4 +60,54 @@ pub struct Location {
     pub raw_bytes: u32,
     /// How the plaintext was coded before sealing.
     pub coding: Coding,
+}
+
+/// A chunk as the pack it is in, or an index, describes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackedChunk {
+    /// Which chunk.
+    pub key: ChunkKey,
+    /// First byte in the pack.
+    pub offset: u32,
+    /// Bytes in the pack.
+    pub stored_bytes: u32,
+    /// Bytes of plaintext.
+    pub raw_bytes: u32,
+    /// How it is coded.
+    pub coding: Coding,
+}
+
+impl PackedChunk {
+    /// Where it is, given the number of its pack.
+    #[must_use]
+    pub fn at(&self, pack: PackNumber) -> Location {
+        Location {
+            pack,
+            offset: self.offset,
+            stored_bytes: self.stored_bytes,
+            raw_bytes: self.raw_bytes,
+            coding: self.coding,
+        }
+    }
+}
+
+/// What an index says of a pack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackInfo {
+    /// Its name.
+    pub name: PackName,
+    /// Its lane.
+    pub lane: Lane,
+    /// Its chunks in order.
+    pub chunks: Vec<PackedChunk>,
+}
+
+impl PackInfo {
+    /// One past the last byte of a chunk.
+    #[must_use]
+    pub fn chunks_end(&self) -> u64 {
+        let ends =
+            self.chunks.iter().map(|chunk| u64::from(chunk.offset) + u64::from(chunk.stored_bytes));
+        ends.max().unwrap_or(0)
+    }
 }

@@ -4,14 +4,17 @@
 //! - Every object outside packs is named by the hash of its stored bytes; what is read is checked
 //!   against its name before it is opened.
 //! - An index is written only of packs that are stored; a snapshot only after its index.
-//!
-//! Not here: forgetting and pruning.
+//! - What replaced a vanished object is found: reading all of a kind ends with a listing of which
+//!   nothing had vanished.
 
+mod amend;
+mod holders;
 mod keys;
 mod leftover;
 mod lock;
 mod object;
 mod open;
+mod reclaim;
 mod roots;
 
 use std::{collections::HashSet, sync::Arc};
@@ -21,6 +24,7 @@ use tokio::task::JoinSet;
 use windlass_format::{
     damage::Damage,
     restic::{
+        SnapshotId,
         compress::{Compressor, Decompressor, Level},
         envelope,
         index::{self, IndexPack},
@@ -32,11 +36,10 @@ use windlass_format::{
 };
 
 use super::{
-    AnnounceError, Announcement, ListedRoot, Patience, Published, Segments, Swept,
+    AnnounceError, Announcement, ListedRoot, Patience, Presence, Published, Segments, Swept,
     keys::{ListedKey, OpenError, Owner},
 };
 use crate::{
-    backup::pack::{PackInfo, PackedChunk},
     cancel::Cancel,
     clock::Clock,
     dialect::restic::{self as dialect, Codec},
@@ -44,16 +47,19 @@ use crate::{
     fault::Fault,
     index::Index,
     model::{
-        pack::{Location, PackName},
+        pack::{Location, PackInfo, PackName, PackedChunk},
         root::{Root, RootId},
     },
-    store::{Existing, Key, Range, Store, Stored},
+    store::{Existing, Failure, Key, Range, Store, Stored},
 };
 pub use lock::{Lock, PendingLock};
 pub use open::{Cuts, InitOptions, OpenOptions, Opened, config_key, cuts_of, init, layout, open};
 
 /// Index files and roots read at once.
-const READ_AHEAD: usize = 8;
+pub(super) const READ_AHEAD: usize = 8;
+
+/// How often is listed again because what was listed vanished before it was read.
+const MOST_LISTINGS: usize = 10;
 
 /// An open repository's order of reads and writes.
 #[derive(Clone, Debug)]
@@ -166,21 +172,13 @@ impl Protocol {
         Ok(leftover::sweep(&self.store).await?)
     }
 
-    pub(super) async fn publish(&self, packs: Vec<Stored<PackInfo>>) -> Result<Published, Fault> {
+    pub(super) async fn publish(
+        &self,
+        presence: &Presence,
+        packs: Vec<Stored<PackInfo>>,
+    ) -> Result<Published, Fault> {
         let count = packs.len();
-        let mut segment = Vec::new();
-        let mut blobs = 0;
-        let mut packs = packs.into_iter().peekable();
-        while let Some(pack) = packs.next() {
-            let pack = index_pack(pack.into_inner())?;
-            blobs += pack.blobs.len();
-            segment.push(pack);
-            if blobs >= index::FULL || packs.peek().is_none() {
-                self.put(FileKind::Index, &index::encode(&segment)).await?.into_inner();
-                segment.clear();
-                blobs = 0;
-            }
-        }
+        self.write_segments(presence, packs.into_iter().map(Stored::into_inner)).await?;
         Ok(Published::of(count))
     }
 
@@ -188,6 +186,13 @@ impl Protocol {
         let json = roots::snapshot_of(root)?.encode();
         let stored = self.put(FileKind::Snapshot, &json).await?;
         Ok(RootId::new(windlass_format::id::to_hex(&stored.into_inner())))
+    }
+
+    /// Where a root is stored.
+    pub(super) fn root_key(&self, root: &RootId) -> Result<Key, Fault> {
+        SnapshotId::from_hex(root.as_str().as_bytes())
+            .map(|id| key_of(FileName::Snapshot(id)))
+            .ok_or(Fault::Bug("a root of this format is named by a hash"))
     }
 
     /// Seals a document and stores it under its hash.
@@ -219,17 +224,36 @@ impl Protocol {
         Ok((Sha256::digest(&sealed).into(), sealed))
     }
 
-    /// Reads all documents of a kind, several at once, and hands each on with its plaintext.
-    async fn read_all(
+    /// Reads all documents of a kind, several at once, and hands each on with its plaintext, once.
+    /// Whoever replaces one stores the new before removing the old: where one vanishes between
+    /// listing and reading, its successor may be missing from the listing, so it is listed again.
+    pub(super) async fn read_all(
         &self,
         kind: FileKind,
         mut each: impl FnMut(FileName, Result<Vec<u8>, Fault>),
     ) -> Result<(), Fault> {
-        let mut names = Vec::new();
-        self.store
-            .list(kind.directory(), &mut |row| names.extend(FileName::parse(row.key.as_str())))
-            .await?;
-        names.sort_unstable();
+        let mut known = HashSet::new();
+        for _listing in 0..MOST_LISTINGS {
+            let mut names = Vec::new();
+            self.store
+                .list(kind.directory(), &mut |row| names.extend(FileName::parse(row.key.as_str())))
+                .await?;
+            names.retain(|name| known.insert(*name));
+            names.sort_unstable();
+            if self.read_those_left(names, &mut each).await? {
+                return Ok(());
+            }
+        }
+        Err(Fault::Unsettled { what: kind.directory() })
+    }
+
+    /// Reads documents; whether all were still there.
+    async fn read_those_left(
+        &self,
+        names: Vec<FileName>,
+        each: &mut impl FnMut(FileName, Result<Vec<u8>, Fault>),
+    ) -> Result<bool, Fault> {
+        let mut all = true;
         let mut reads = JoinSet::new();
         let mut names = names.into_iter();
         loop {
@@ -239,11 +263,10 @@ impl Protocol {
                 let (store, codec) = (self.store.clone(), Arc::clone(&self.codec));
                 reads.spawn(async move { (name, read_document(&store, &codec, name).await) });
             }
-            let Some(read) = reads.join_next().await else { return Ok(()) };
+            let Some(read) = reads.join_next().await else { return Ok(all) };
             let (name, json) = read.map_err(|_panic| Fault::Bug("reading an object panicked"))?;
             match json {
-                // Gone between listing and reading: another client removed it.
-                Err(Fault::Store(error)) if error.failure == crate::store::Failure::NotFound => {}
+                Err(Fault::Store(error)) if error.failure == Failure::NotFound => all = false,
                 json => each(name, json),
             }
         }

@@ -57,6 +57,7 @@ pub struct PendingLock {
 #[derive(Debug)]
 pub struct Lock {
     held: Arc<Held>,
+    access: Access,
     /// Its end tells the keeper to come to its own.
     stop: oneshot::Sender<Infallible>,
     keeper: JoinHandle<Result<(), Fault>>,
@@ -109,9 +110,10 @@ impl PendingLock {
         };
         let keeper = tokio::spawn(keeper.keep(tell, stopped));
         // From here on the lock is removed by `release` or on drop, whatever happens.
-        let lock = Lock { held, stop, keeper };
+        let access = announcement.access;
+        let lock = Lock { held, access, stop, keeper };
         told.await.unwrap_or(Err(Fault::Bug("the keeper of a lock panicked")))?;
-        Ok(Self { lock, access: announcement.access, ripe: Instant::now() + SETTLE })
+        Ok(Self { lock, access, ripe: Instant::now() + SETTLE })
     }
 
     /// Waits until those who began at the same moment can be seen.
@@ -154,6 +156,11 @@ impl PendingLock {
 }
 
 impl Lock {
+    /// Whether it tolerates nobody.
+    pub(in crate::protocol) fn is_exclusive(&self) -> bool {
+        self.access == Access::Exclusive
+    }
+
     pub(in crate::protocol) fn check(&self) -> Result<(), Fault> {
         if self.held.lost.load(Ordering::Acquire) {
             return Err(Fault::LockLost);

@@ -7,7 +7,10 @@ use windlass_format::{
 };
 
 use super::{Protocol, key_of, read_document};
-use crate::protocol::object::{ObjectError, ObjectKind, RawObject, one, read};
+use crate::{
+    fault::Fault,
+    protocol::object::{ObjectError, ObjectKind, RawObject, one, read},
+};
 
 /// Digits of a whole name.
 const WHOLE: usize = 64;
@@ -43,6 +46,25 @@ impl Protocol {
         }
         let bytes = read_document(&self.store, &self.codec, name).await?;
         Ok(RawObject { bytes, differs: None })
+    }
+
+    pub(in crate::protocol) async fn list_objects(
+        &self,
+        kind: ObjectKind,
+    ) -> Result<Vec<String>, ObjectError> {
+        let kind = match kind {
+            ObjectKind::Index => FileKind::Index,
+            ObjectKind::Root => FileKind::Snapshot,
+            ObjectKind::Key => FileKind::Key,
+            ObjectKind::Lock => FileKind::Lock,
+            ObjectKind::Pack => FileKind::Data,
+            ObjectKind::Config | ObjectKind::MasterKey => {
+                return Err(ObjectError::NoSuchKind("there is only one"));
+            }
+        };
+        let listed = self.store.listing(kind.directory()).await.map_err(Fault::from)?;
+        let names = listed.iter().filter_map(|row| FileName::parse(row.key.as_str()));
+        Ok(names.filter_map(|name| Some(to_hex(name.id()?))).collect())
     }
 
     /// The one name that begins so. A whole name is not looked for: packs are many.

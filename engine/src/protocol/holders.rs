@@ -1,0 +1,67 @@
+//! Who announced to be at work, and clearing away after those who are not any more.
+//!
+//! Invariants
+//! - Only those are cleared away without being told to whose announcement is older than any that is
+//!   kept fresh, or whose process on this host is gone.
+//! - One that cannot be read is left alone, unless all are to go.
+
+use windlass_format::time::Timestamp;
+
+use super::Protocol;
+use crate::{dialect::kopia::read_only, fault::Fault};
+
+/// Someone who announced to be at work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// When it was announced or last refreshed.
+    pub time: Timestamp,
+    /// Whether nobody else is tolerated.
+    pub exclusive: bool,
+    /// On which host.
+    pub hostname: String,
+    /// By whom.
+    pub username: String,
+    /// By which process.
+    pub pid: i64,
+    /// Why nobody can be there any more.
+    pub stale: Option<Stale>,
+}
+
+/// Why an announcement stands for nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stale {
+    /// It was not refreshed for half an hour.
+    Old,
+    /// It was made on this host by a process that is gone.
+    Gone,
+}
+
+/// Which announcements to clear away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// Those that stand for nobody.
+    Stale,
+    /// All, whoever is at work.
+    All,
+}
+
+/// An announcement by its name, or why it cannot be read.
+pub type ListedHolder = (String, Result<Holder, Fault>);
+
+impl Protocol {
+    /// Everyone who announced to be at work; `hostname` is that of this host.
+    pub async fn list_holders(&self, hostname: &str) -> Result<Vec<ListedHolder>, Fault> {
+        match self {
+            Self::Restic(protocol) => protocol.list_holders(hostname).await,
+            Self::Kopia(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Clears announcements away, and gives the names of those that are gone.
+    pub async fn evict(&self, which: Which, hostname: &str) -> Result<Vec<String>, Fault> {
+        match self {
+            Self::Restic(protocol) => protocol.evict(which, hostname).await,
+            Self::Kopia(_) => Err(read_only()),
+        }
+    }
+}
