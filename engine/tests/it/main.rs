@@ -15,6 +15,7 @@ mod leftover;
 mod peer;
 mod requests;
 mod restore;
+mod retention;
 mod scale;
 mod scene;
 mod source;

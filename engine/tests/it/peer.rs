@@ -49,16 +49,20 @@ impl Restic {
     }
 
     fn run_in(&self, directory: &Path, arguments: &[&str]) -> Output {
-        Command::new("restic")
-            .current_dir(directory)
+        self.command(arguments).current_dir(directory).output().expect("restic runs")
+    }
+
+    /// restic, ready to be run.
+    pub(super) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("restic");
+        command
             .args(["--no-cache", "-r"])
             .arg(&self.repository)
             .args(arguments)
             .env("RESTIC_PASSWORD", &self.password)
             .env_remove("RESTIC_COMPRESSION")
-            .stdin(Stdio::null())
-            .output()
-            .expect("restic runs")
+            .stdin(Stdio::null());
+        command
     }
 
     /// Runs restic, which has to succeed without a complaint, and gives what it says.
