@@ -13,6 +13,7 @@ mod items;
 mod kopia;
 mod leftover;
 mod peer;
+mod reclaim;
 mod requests;
 mod restore;
 mod retention;
