@@ -73,6 +73,7 @@ pub mod backup;
 pub mod budget;
 pub mod cancel;
 mod catalogue;
+pub mod check;
 pub mod clock;
 pub mod dialect;
 pub mod dump;

@@ -1,0 +1,344 @@
+//! Looking for damage: every level from the index down to each byte, and which files it hits.
+//!
+//! ```text
+//!  roots → index segments → packs: there, size → directories and what they refer to
+//!        → (chosen) packs read → files and directories that are not whole
+//! ```
+//!
+//! Invariants
+//! - Damage is a [`Finding`] and ends nothing; an error means that it could not be looked for.
+//! - Nothing is written. Roots are listed before the index and packs after it, so that what others
+//!   add meanwhile looks like nothing worse than a pack that no index names yet.
+//! - A chunk counts as damaged only where no place it is known at is good.
+
+mod affected;
+mod finding;
+mod packs;
+mod select;
+mod structure;
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use tokio::runtime::Handle;
+
+pub use self::{
+    finding::{Affected, Finding, Hint, PackError},
+    select::Read,
+};
+use self::{packs::Packs, structure::Structure};
+use crate::{
+    cancel::Cancel,
+    catalogue::{Builder, Catalogue, RowSet},
+    fault::Fault,
+    index::Index,
+    mark,
+    model::{
+        chunk::{ChunkKey, Role},
+        pack::PackName,
+        root::{Root, RootId},
+    },
+    monitor::{Event, Monitor, Phase},
+    reader::Reader,
+    repository::Repository,
+};
+
+/// What to look at.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// How much of the data is read.
+    pub read: Read,
+    /// Look at these roots and what they need only.
+    pub only: Option<Vec<RootId>>,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Damage.
+    pub findings: Vec<Finding>,
+    /// Untidiness.
+    pub hints: Vec<Hint>,
+    /// Packs to be salvaged.
+    pub broken_packs: Vec<PackName>,
+    /// Roots that cannot be read.
+    pub broken_roots: Vec<RootId>,
+    /// Files and directories that are not whole, up to a number.
+    pub affected: Vec<Affected>,
+    /// Whether there are more of them.
+    pub more_affected: bool,
+    /// Packs that were read.
+    pub packs_read: u64,
+    /// Whether the index is damaged, so that nothing below it was looked at.
+    pub index_is_damaged: bool,
+}
+
+impl Report {
+    /// Whether nothing is damaged.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.findings.is_empty()
+    }
+}
+
+/// Looks. Each finding is told as it is made, in the report and to `found`.
+pub async fn run(
+    repository: &Repository,
+    options: &Options,
+    monitor: Arc<dyn Monitor>,
+    cancel: &Cancel,
+    mut found: impl FnMut(&Finding),
+) -> Result<Report, Fault> {
+    let mut report = Report::default();
+    let mut tell = |report: &mut Report, finding: Finding| {
+        found(&finding);
+        report.findings.push(finding);
+    };
+    let mut roots = Vec::new();
+    for (id, root) in repository.protocol().list_roots().await? {
+        if options.only.as_ref().is_some_and(|only| !only.contains(&id)) {
+            continue;
+        }
+        match root {
+            Ok(root) => roots.push((id, root)),
+            Err(fault) => {
+                report.broken_roots.push(id.clone());
+                tell(&mut report, Finding::Root { root: id, fault });
+            }
+        }
+    }
+    monitor.event(Event::Phase(Phase::Index));
+    let loaded = load(repository, cancel).await?;
+    report.index_is_damaged = !loaded.damaged.is_empty();
+    loaded.damaged.into_iter().for_each(|fault| tell(&mut report, Finding::Segment(fault)));
+    let (catalogue, directories) = (Arc::new(loaded.catalogue), Arc::new(loaded.directories));
+    look_at_index(&catalogue, repository, &mut report, &mut tell);
+    if report.index_is_damaged {
+        return Ok(report);
+    }
+    let listed = look_at_packs(&catalogue, repository, &mut report, &mut tell).await?;
+    monitor.event(Event::Phase(Phase::Scan));
+    let threads = repository.environment().resources.cpus.max(2);
+    let reader = Reader::new(
+        repository.store().clone(),
+        repository.dialect().clone(),
+        Arc::clone(&directories),
+        Handle::current(),
+    );
+    let roots: Arc<Vec<(RootId, Root)>> = Arc::new(roots);
+    let structure = blocking({
+        let (catalogue, roots, reader) =
+            (Arc::clone(&catalogue), Arc::clone(&roots), reader.clone());
+        let (monitor, cancel) = (Arc::clone(&monitor), cancel.clone());
+        move || structure::run(&catalogue, &reader, &roots, threads, &*monitor, &cancel)
+    })
+    .await?;
+    let Structure { findings, mut bad, used } = structure;
+    findings.into_iter().for_each(|finding| tell(&mut report, finding));
+    let readable = selected(repository, options, &catalogue, &used, &listed)?;
+    if options.read != Read::Nothing {
+        monitor.event(Event::Phase(Phase::Verify));
+        let wanted: HashMap<&PackName, usize> =
+            catalogue.packs.iter().enumerate().map(|(at, pack)| (&pack.name, at)).collect();
+        let packs: Vec<(usize, u64)> =
+            readable.iter().map(|(name, bytes)| (wanted[name], *bytes)).collect();
+        report.packs_read = packs.len() as u64;
+        let damages = blocking({
+            let (store, dialect) = (repository.store().clone(), repository.dialect().clone());
+            let (catalogue, runtime) = (Arc::clone(&catalogue), Handle::current());
+            let (monitor, cancel) = (Arc::clone(&monitor), cancel.clone());
+            move || {
+                let packs_reader = Packs {
+                    store: &store,
+                    dialect: &dialect,
+                    catalogue: &catalogue,
+                    runtime: &runtime,
+                    monitor: &*monitor,
+                    cancel: &cancel,
+                };
+                packs_reader.read_all(&packs, threads)
+            }
+        })
+        .await?;
+        for finding in damages.findings {
+            if let Finding::Pack { pack, .. } = &finding {
+                report.broken_packs.push(pack.clone());
+            }
+            tell(&mut report, finding);
+        }
+        bad.extend(lost_chunks(&catalogue, &damages.chunks));
+    }
+    // What is in a pack that is not there any more is lost, too.
+    bad.extend(in_missing_packs(&catalogue, &listed));
+    report.broken_packs.sort();
+    report.broken_packs.dedup();
+    if !bad.is_empty() {
+        let cancel = cancel.clone();
+        let (affected, more) =
+            blocking(move || affected::run(&reader, &roots, &bad, &cancel)).await?;
+        report.affected = affected;
+        report.more_affected = more;
+    }
+    Ok(report)
+}
+
+struct Loaded {
+    catalogue: Catalogue,
+    directories: Index,
+    damaged: Vec<Fault>,
+}
+
+/// What all index segments say that can be read.
+async fn load(repository: &Repository, cancel: &Cancel) -> Result<Loaded, Fault> {
+    let (dialect, protocol) = (repository.dialect(), repository.protocol());
+    let segments = protocol.list_segments().await?;
+    let directories = Index::new();
+    let mut builder = Builder::default();
+    let mut damaged = Vec::new();
+    let mut add = |key: &crate::store::Key, packs: Result<Vec<_>, Fault>| {
+        if cancel.is_cancelled() {
+            return Err(Fault::Cancelled);
+        }
+        match packs {
+            Ok(packs) => builder.add(
+                key,
+                packs,
+                |pack| directories.add_pack(pack.name.clone(), pack.chunks_end()),
+                |chunk, pack| {
+                    if dialect.role(&chunk.key) != Role::File {
+                        directories.insert(chunk.key, chunk.at(pack));
+                    }
+                },
+            ),
+            Err(fault) => {
+                damaged.push(fault);
+                Ok(())
+            }
+        }
+    };
+    protocol.read_segments(segments, &mut add).await?;
+    Ok(Loaded { catalogue: builder.finish()?, directories, damaged })
+}
+
+/// What the segments say of the same pack.
+fn look_at_index(
+    catalogue: &Catalogue,
+    repository: &Repository,
+    report: &mut Report,
+    tell: &mut impl FnMut(&mut Report, Finding),
+) {
+    for (number, pack) in catalogue.packs.iter().enumerate() {
+        let rows: Vec<_> = catalogue.rows_of(number).collect();
+        if pack.times > 1 && pack.fewest_chunks < rows.len() {
+            report.broken_packs.push(pack.name.clone());
+            tell(report, Finding::Contradiction(pack.name.clone()));
+        } else if pack.times > 1 {
+            report.hints.push(Hint::NamedTwice(pack.name.clone()));
+        }
+        let role =
+            |at: &usize| repository.dialect().role(&catalogue.rows()[*at].key()) == Role::File;
+        if rows.iter().any(role) && !rows.iter().all(role) {
+            report.hints.push(Hint::Mixed(pack.name.clone()));
+        }
+    }
+}
+
+/// Whether packs are there and as long as they should be; their sizes.
+async fn look_at_packs(
+    catalogue: &Catalogue,
+    repository: &Repository,
+    report: &mut Report,
+    tell: &mut impl FnMut(&mut Report, Finding),
+) -> Result<Vec<Option<u64>>, Fault> {
+    let numbers: HashMap<&PackName, usize> =
+        catalogue.packs.iter().enumerate().map(|(at, pack)| (&pack.name, at)).collect();
+    let mut listed = vec![None; catalogue.packs.len()];
+    for (name, bytes) in repository.protocol().list_packs().await? {
+        match numbers.get(&name) {
+            Some(number) => listed[*number] = Some(bytes),
+            None => report.hints.push(Hint::Orphan(name)),
+        }
+    }
+    for (number, pack) in catalogue.packs.iter().enumerate() {
+        let rows = || catalogue.rows_of(number).map(|at| &catalogue.rows()[at]);
+        let chunks: u64 = rows().map(|row| row.stored_bytes()).sum();
+        let closing = repository.dialect().closing_bytes(rows().map(|row| row.coding()));
+        let indexed_bytes = chunks + closing.unwrap_or_default();
+        match listed[number] {
+            None => {
+                report.broken_packs.push(pack.name.clone());
+                tell(report, Finding::PackMissing(pack.name.clone()));
+            }
+            Some(listed_bytes) if listed_bytes != indexed_bytes => {
+                report.broken_packs.push(pack.name.clone());
+                let pack = pack.name.clone();
+                tell(report, Finding::PackSize { pack, listed_bytes, indexed_bytes });
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(listed)
+}
+
+/// The packs that are to be read.
+fn selected(
+    repository: &Repository,
+    options: &Options,
+    catalogue: &Catalogue,
+    used: &RowSet,
+    listed: &[Option<u64>],
+) -> Result<Vec<(PackName, u64)>, Fault> {
+    let mut wanted = vec![options.only.is_none(); catalogue.packs.len()];
+    if options.only.is_some() {
+        let mut first = 0;
+        while first < catalogue.rows().len() {
+            let run = catalogue.run_at(first);
+            let next = run.end;
+            if used.contains(first) {
+                run.for_each(|at| wanted[catalogue.rows()[at].pack()] = true);
+            }
+            first = next;
+        }
+    }
+    let there = catalogue.packs.iter().zip(listed).zip(wanted);
+    let there = there.filter(|(_, wanted)| *wanted);
+    let packs = there.filter_map(|((pack, bytes), _)| Some((pack.name.clone(), (*bytes)?)));
+    options.read.select(packs.collect(), &repository.environment().entropy)
+}
+
+/// Chunks of which every place that is known was found to be damaged.
+fn lost_chunks(catalogue: &Catalogue, damaged: &[(ChunkKey, usize)]) -> Vec<ChunkKey> {
+    let places: HashSet<(ChunkKey, usize)> = damaged.iter().copied().collect();
+    let lost = damaged.iter().filter(|(key, _)| {
+        let mut known = catalogue.find(key).unwrap_or_default();
+        known.all(|at| places.contains(&(*key, catalogue.rows()[at].pack())))
+    });
+    lost.map(|(key, _)| *key).collect()
+}
+
+/// Chunks all of whose packs are missing.
+fn in_missing_packs(catalogue: &Catalogue, listed: &[Option<u64>]) -> Vec<ChunkKey> {
+    let missing = (0..catalogue.packs.len()).filter(|pack| listed[*pack].is_none());
+    let keys =
+        missing.flat_map(|pack| catalogue.rows_of(pack)).map(|at| catalogue.rows()[at].key());
+    keys.filter(|key| {
+        let mut places = catalogue.find(key).unwrap_or_default();
+        places.all(|at| listed[catalogue.rows()[at].pack()].is_none())
+    })
+    .collect()
+}
+
+/// Runs what blocks on a thread that may.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
+    let result = tokio::task::spawn_blocking(work).await;
+    result.unwrap_or(Err(Fault::Bug("checking panicked")))
+}
+
+/// The end of a walk that was not to end: it was cancelled.
+fn cancelled(ended: mark::Ended) -> Fault {
+    ended.fault
+}
