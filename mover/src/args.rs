@@ -11,7 +11,10 @@ use clap::{Arg, ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use windlass_engine::format::restic::compress::Level;
 
 use crate::{
-    command::{backup, cat, diff, dump, find, generate, init, key, ls, restore, snapshots, stats},
+    command::{
+        backup, cat, check, diff, dump, find, forget, generate, init, key, list, ls, prune,
+        restore, snapshots, stats, tag, unlock,
+    },
     settings::environment::parse_bool,
 };
 
@@ -33,18 +36,24 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Backup(Box<backup::Args>),
     Cat(cat::Args),
+    Check(check::Args),
     Diff(diff::Args),
     Dump(dump::Args),
     Find(Box<find::Args>),
+    Forget(Box<forget::Args>),
     Generate(generate::Args),
     Completion(generate::CompletionArgs),
     Init(init::Args),
     #[command(subcommand)]
     Key(key::Args),
+    List(list::Args),
     Ls(Box<ls::Args>),
+    Prune(prune::Args),
     Restore(Box<restore::Args>),
     Snapshots(snapshots::Args),
     Stats(stats::Args),
+    Tag(tag::Args),
+    Unlock(unlock::Args),
     /// Print the version of this program
     Version,
 }

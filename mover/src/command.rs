@@ -8,17 +8,23 @@
 
 pub(crate) mod backup;
 pub(crate) mod cat;
+pub(crate) mod check;
 pub(crate) mod diff;
 pub(crate) mod dump;
 pub(crate) mod find;
+pub(crate) mod forget;
 pub(crate) mod generate;
 pub(crate) mod init;
 pub(crate) mod key;
+pub(crate) mod list;
 pub(crate) mod ls;
+pub(crate) mod prune;
 mod reading;
 pub(crate) mod restore;
 pub(crate) mod snapshots;
 pub(crate) mod stats;
+pub(crate) mod tag;
+pub(crate) mod unlock;
 pub(crate) mod version;
 
 use crate::{
@@ -32,28 +38,23 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<Outcome, 
     match command {
         Command::Backup(args) => backup::run(*args, session).await,
         Command::Cat(args) => cat::run(args, session).await,
+        Command::Check(args) => check::run(args, session).await,
         Command::Diff(args) => diff::run(args, session).await,
         Command::Dump(args) => dump::run(args, session).await,
         Command::Find(args) => find::run(*args, session).await,
+        Command::Forget(args) => forget::run(*args, session).await,
         Command::Generate(args) => generate::run(args, session),
         Command::Completion(args) => generate::completion(args, session),
-        Command::Init(args) => unless_cancelled(session, init::run(args, session)).await,
+        Command::Init(args) => session.unless_cancelled(init::run(args, session)).await,
         Command::Key(args) => key::run(args, session).await,
+        Command::List(args) => list::run(args, session).await,
         Command::Ls(args) => ls::run(*args, session).await,
+        Command::Prune(args) => prune::run(args, session).await,
         Command::Restore(args) => restore::run(*args, session).await,
-        Command::Snapshots(args) => unless_cancelled(session, snapshots::run(args, session)).await,
+        Command::Snapshots(args) => session.unless_cancelled(snapshots::run(args, session)).await,
         Command::Stats(args) => stats::run(args, session).await,
+        Command::Tag(args) => tag::run(args, session).await,
+        Command::Unlock(args) => session.unless_cancelled(unlock::run(args, session)).await,
         Command::Version => version::run(session),
-    }
-}
-
-/// For commands that hold nothing that has to be given back.
-async fn unless_cancelled(
-    session: &Session,
-    command: impl Future<Output = Result<Outcome, Failure>>,
-) -> Result<Outcome, Failure> {
-    tokio::select! {
-        result = command => result,
-        () = session.cancel.cancelled() => Err(Failure::Interrupted),
     }
 }

@@ -9,7 +9,10 @@ use windlass_engine::{
     backup::BackupError,
     fault::{Class, Fault},
     filter::FilterError,
+    forget::ForgetError,
+    model::root::RootId,
     protocol::{AnnounceError, keys::OpenError},
+    reclaim::ReclaimError,
     restore::RestoreError,
 };
 
@@ -45,7 +48,21 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Filter(#[from] FilterError),
     #[error(transparent)]
+    Forget(#[from] ForgetError),
+    #[error(transparent)]
+    Reclaim(#[from] ReclaimError),
+    /// A decision about all snapshots cannot do without one.
+    #[error("could not read snapshot {}, nothing was removed", id.short())]
+    UnreadableSnapshot {
+        id: RootId,
+        #[source]
+        fault: Fault,
+    },
+    #[error(transparent)]
     Fault(#[from] Fault),
+    /// The repository was looked at and is damaged.
+    #[error("repository contains errors")]
+    Damage { advice: String },
     #[error("interrupted")]
     Interrupted,
 }
@@ -64,11 +81,15 @@ impl Failure {
     fn class(&self) -> Class {
         match self {
             Self::Input { .. } | Self::Io { .. } => Class::WrongInput,
+            Self::Damage { .. } => Class::Damaged,
             Self::Open(error) => error.class(),
             Self::Announce(error) => error.class(),
             Self::Backup(error) => error.class(),
             Self::Restore(error) => error.class(),
             Self::Filter(error) => error.class(),
+            Self::Forget(error) => error.class(),
+            Self::Reclaim(error) => error.class(),
+            Self::UnreadableSnapshot { fault, .. } => fault.class(),
             Self::Fault(fault) => fault.class(),
             Self::Interrupted => Class::Cancelled,
         }
@@ -111,7 +132,7 @@ impl Failure {
     /// What to do next, where there is something to do.
     pub(crate) fn advice(&self) -> Option<String> {
         let advice = match self {
-            Self::Input { advice, .. } => advice.clone(),
+            Self::Input { advice, .. } | Self::Damage { advice } => advice.clone(),
             Self::Open(OpenError::NoRepository { location }) => {
                 // Volume replication looks for these words to know that it has to create one.
                 return Some(format!(
@@ -125,8 +146,9 @@ impl Failure {
             }
             Self::Open(error) => error.advice().into(),
             Self::Announce(AnnounceError::Busy { .. })
+            | Self::Reclaim(ReclaimError::Announce(AnnounceError::Busy { .. }))
             | Self::Backup(BackupError::Announce(AnnounceError::Busy { .. })) => {
-                "wait with --retry-lock; if its holder is dead, run `restic unlock`".into()
+                "wait with --retry-lock; if its holder is dead, run `windlass unlock`".into()
             }
             Self::Announce(AnnounceError::Overtaken)
             | Self::Backup(BackupError::Announce(AnnounceError::Overtaken)) => {
@@ -149,6 +171,12 @@ impl Failure {
                     .into()
             }
             Self::Restore(error) => error.advice().into(),
+            Self::Forget(error) => error.advice().into(),
+            Self::Reclaim(error) => error.advice().into(),
+            Self::UnreadableSnapshot { fault, .. } => match fault.class() {
+                Class::Retry | Class::WrongInput => fault.advice().into(),
+                _ => "snapshots can still be removed by their ids".into(),
+            },
             Self::Filter(_) => "look at the pattern or list".into(),
             Self::Io { .. } | Self::Interrupted => return None,
         };

@@ -139,6 +139,17 @@ impl Session {
         Ok(location.place())
     }
 
+    /// For work that holds nothing that has to be given back.
+    pub(crate) async fn unless_cancelled<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        tokio::select! {
+            result = work => result,
+            () = self.cancel.cancelled() => Err(Failure::Interrupted),
+        }
+    }
+
     async fn password(&self, purpose: Purpose) -> Result<Password, Failure> {
         let settings = Arc::clone(&self.settings);
         self.asking(move || settings.password(purpose)).await
@@ -166,6 +177,16 @@ impl Session {
         }
     }
 
+    /// How this command tells others that it is at work.
+    pub(crate) fn announcement(&self, access: Access) -> Announcement {
+        Announcement {
+            access,
+            hostname: hostname(),
+            username: username(),
+            patience: self.settings.lock_patience,
+        }
+    }
+
     /// Tells others that this command is at work in the repository.
     pub(crate) async fn announce(
         &self,
@@ -177,15 +198,6 @@ impl Session {
         }
         let announcement = self.announcement(access);
         Ok(repository.protocol().announce(&announcement, &self.cancel).await?)
-    }
-
-    fn announcement(&self, access: Access) -> Announcement {
-        Announcement {
-            access,
-            hostname: hostname(),
-            username: username(),
-            patience: self.settings.lock_patience,
-        }
     }
 
     /// Tells others that this command reads, so that nothing is deleted under it. Where nothing can

@@ -40,6 +40,16 @@ pub(crate) async fn list(
     Ok(snapshots)
 }
 
+/// All snapshots, oldest first. One that cannot be read is an error, for whoever decides by all.
+pub(crate) async fn list_every_one(repository: &Repository) -> Result<Vec<Snapshot>, Failure> {
+    let listed = repository.protocol().list_roots().await?;
+    let every_one = listed.into_iter().map(|(id, root)| match root {
+        Ok(root) => Ok(Snapshot { id, root }),
+        Err(fault) => Err(Failure::UnreadableSnapshot { id, fault }),
+    });
+    every_one.collect()
+}
+
 /// Finds one snapshot and what is asked for in it: `ID`, `latest`, either with `:PATH`.
 pub(crate) async fn find(
     repository: &Repository,

@@ -112,23 +112,31 @@ fn print_json(output: &Output, groups: &[(GroupKey, Vec<Snapshot>)], by: GroupBy
 }
 
 fn print_text(output: &Output, groups: &[(GroupKey, Vec<Snapshot>)], by: GroupBy, compact: bool) {
+    let print = |snapshots: &[Snapshot]| {
+        let snapshots: Vec<&Snapshot> = snapshots.iter().collect();
+        let table = table(&snapshots, None, compact);
+        table.lines().iter().for_each(|line| output.result(line));
+    };
     if groups.is_empty() {
-        print_table(output, &[], compact);
+        print(&[]);
     }
     for (key, snapshots) in groups {
         if !by.is_none() {
             output.result(&format!("snapshots for ({}):", key.heading(by)));
         }
-        print_table(output, snapshots, compact);
+        print(snapshots);
     }
 }
 
-fn print_table(output: &Output, snapshots: &[Snapshot], compact: bool) {
-    let mut table = Table::new(match compact {
-        true => &["ID", "Time", "Host", "Tags  ", "Size"],
-        false => &["ID", "Time", "Host      ", "Tags      ", "Paths", "Size"],
+/// A table of snapshots, with the reasons for each where there are any.
+pub(super) fn table(snapshots: &[&Snapshot], reasons: Option<&[String]>, compact: bool) -> Table {
+    let reasons = reasons.filter(|_| !compact);
+    let mut table = Table::new(match (compact, reasons) {
+        (true, _) => &["ID", "Time", "Host", "Tags  ", "Size"],
+        (false, None) => &["ID", "Time", "Host      ", "Tags      ", "Paths", "Size"],
+        (false, Some(_)) => &["ID", "Time", "Host      ", "Tags      ", "Reasons", "Paths", "Size"],
     });
-    for Snapshot { id, root } in snapshots {
+    for (at, Snapshot { id, root }) in snapshots.iter().enumerate() {
         let size = root.summary.map(|summary| units::bytes(summary.total_bytes));
         let mut row = vec![
             id.short().to_owned(),
@@ -142,12 +150,14 @@ fn print_table(output: &Output, snapshots: &[Snapshot], compact: bool) {
         if compact {
             row.push(shown(&root.tags, "\n"));
         } else {
-            row.extend([shown(&root.tags, ","), shown(&root.paths, "\n")]);
+            row.push(shown(&root.tags, ","));
+            row.extend(reasons.and_then(|reasons| reasons.get(at).cloned()));
+            row.push(shown(&root.paths, "\n"));
         }
         row.push(size.unwrap_or_default());
         table.row(row);
     }
     table.footer("Timestamps shown in local time");
     table.footer(format!("{} snapshots", snapshots.len()));
-    table.lines().iter().for_each(|line| output.result(line));
+    table
 }

@@ -19,6 +19,30 @@ pub(crate) struct FilterArgs {
     paths: Vec<String>,
 }
 
+/// The same without the letter for the host, where it stands for something else.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LongFilterArgs(pub(crate) FilterArgs);
+
+impl clap::FromArgMatches for LongFilterArgs {
+    fn from_arg_matches(matches: &clap::ArgMatches) -> Result<Self, clap::Error> {
+        FilterArgs::from_arg_matches(matches).map(Self)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &clap::ArgMatches) -> Result<(), clap::Error> {
+        self.0.update_from_arg_matches(matches)
+    }
+}
+
+impl clap::Args for LongFilterArgs {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        FilterArgs::augment_args(command).mut_arg("hosts", |hosts| hosts.short(None))
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        FilterArgs::augment_args_for_update(command).mut_arg("hosts", |hosts| hosts.short(None))
+    }
+}
+
 /// What snapshots have to be like.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Filter {
@@ -31,6 +55,11 @@ pub(crate) struct Filter {
 }
 
 impl FilterArgs {
+    /// Whether any of the options was given.
+    pub(crate) fn is_typed(&self) -> bool {
+        !(self.hosts.is_empty() && self.tags.is_empty() && self.paths.is_empty())
+    }
+
     /// With the host from the environment where none was typed.
     pub(crate) fn filter(&self, settings: &Settings) -> Result<Filter, Failure> {
         let mut hosts = self.hosts.clone();
@@ -46,6 +75,11 @@ impl FilterArgs {
 }
 
 impl Filter {
+    /// Whether it lets everything through.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.hosts.is_empty() && self.tags.is_empty() && self.paths.is_empty()
+    }
+
     /// Whether a snapshot is like that.
     pub(crate) fn matches(&self, root: &Root) -> bool {
         let has = |tags: &Vec<String>| match tags.as_slice() {

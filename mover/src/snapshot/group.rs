@@ -73,6 +73,20 @@ impl GroupBy {
 }
 
 impl GroupKey {
+    /// `host a, path [/b /c]`, for a sentence.
+    pub(crate) fn name(&self) -> String {
+        let mut parts = Vec::new();
+        if !self.hostname.is_empty() {
+            parts.push(format!("host {}", self.hostname));
+        }
+        for (word, list) in [("path", &self.paths), ("tags", &self.tags)] {
+            if let Some(list) = list.as_ref().filter(|list| !list.is_empty()) {
+                parts.push(format!("{word} [{}]", list.join(" ")));
+            }
+        }
+        parts.join(", ")
+    }
+
     /// `host [a], paths [/b]`, for a heading.
     pub(crate) fn heading(&self, by: GroupBy) -> String {
         let list = |texts: &Option<Vec<String>>| texts.as_deref().unwrap_or_default().join(", ");

@@ -197,3 +197,15 @@ pub(crate) fn bytes_of(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 pub(crate) fn skipped(why: &str) {
     writeln!(std::io::stderr(), "skipped: {why}").expect("said");
 }
+
+/// Bytes that do not compress and are the same for the same seed.
+pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let bytes = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    });
+    bytes.take(len).collect()
+}

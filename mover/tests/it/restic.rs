@@ -64,6 +64,12 @@ fn every_option_of_restic_is_known() {
         "diff",
         "stats",
         "version",
+        "forget",
+        "prune",
+        "check",
+        "list",
+        "tag",
+        "unlock",
     ];
     for command in commands {
         let words: Vec<&str> = command.split(' ').chain(["--help"]).collect();

@@ -1,0 +1,29 @@
+//! `unlock`: clearing away locks that nobody holds.
+
+use windlass_engine::protocol::holders::Which;
+
+use crate::{
+    failure::{Failure, Outcome},
+    session::{self, Session},
+};
+
+/// Remove locks that nobody holds any more
+///
+/// Those are locks that were not refreshed for half an hour, and locks of this host whose process is
+/// gone.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Remove all locks: make sure before that nobody is at work
+    #[arg(long)]
+    remove_all: bool,
+}
+
+pub(crate) async fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
+    let repository = session.open().await?;
+    let which = if args.remove_all { Which::All } else { Which::Stale };
+    let gone = repository.protocol().evict(which, &session::hostname()).await?;
+    if !gone.is_empty() {
+        session.output.line(&format!("successfully removed {} locks", gone.len()));
+    }
+    Ok(Outcome::Done)
+}
