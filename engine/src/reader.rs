@@ -221,9 +221,12 @@ impl Reader {
             })
         };
         let mut result = attempt(&first);
+        if result.is_err() && self.doubt(&first) {
+            result = attempt(&first);
+        }
         if result.is_err() {
             for at in shared.index.further(key) {
-                if attempt(&at).is_ok() {
+                if attempt(&at).is_ok() || (self.doubt(&at) && attempt(&at).is_ok()) {
                     result = Ok(());
                     break;
                 }
@@ -234,6 +237,18 @@ impl Reader {
         }
         shared.idle.lock().unwrap_or_else(PoisonError::into_inner).push((scratch, room));
         result
+    }
+
+    /// Lets go of what is kept of a pack that did not pass; whether reading it again can help.
+    fn doubt(&self, at: &Location) -> bool {
+        let shared = &*self.0;
+        let Some(name) = shared.index.pack_name(at.pack) else { return false };
+        let is_another = shared.store.doubt(&shared.dialect.pack_key(&name));
+        if is_another {
+            let mut kept = shared.spans.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.retain(|span| span.pack != at.pack);
+        }
+        is_another
     }
 
     fn scratch(&self) -> Result<(Scratch, Vec<u8>), Fault> {
@@ -258,7 +273,9 @@ impl Reader {
         let shared = &*self.0;
         let name = shared.index.pack_name(pack).ok_or(Fault::Bug("a location names no pack"))?;
         let key = shared.dialect.pack_key(&name);
-        Ok(shared.store.read_blocking(&shared.runtime, &key, Range::At { start, len })?)
+        let range = Range::At { start, len };
+        let pack_bytes = shared.index.pack_end(pack);
+        Ok(shared.store.read_again_blocking(&shared.runtime, &key, range, pack_bytes)?)
     }
 
     fn with_neighbours(&self, at: &Location) -> Result<Bytes, Fault> {

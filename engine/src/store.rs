@@ -11,6 +11,7 @@
 //! Not here: which keys exist and in which order they are written (`protocol`), retries and limits
 //! (a wrapper around [`Backend`], so that every adapter behaves alike).
 
+pub mod cache;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod layout;
@@ -200,6 +201,30 @@ pub trait Backend: Send + Sync + fmt::Debug {
         None
     }
 
+    /// [`read`](Self::read) of metadata in an object of about `object_bytes`, more of which will be
+    /// wanted: what is near may keep the whole of it.
+    async fn read_again(
+        &self,
+        key: &Key,
+        range: Range,
+        object_bytes: u64,
+    ) -> Result<Bytes, StoreError> {
+        let _nothing_is_kept = object_bytes;
+        self.read(key, range).await
+    }
+
+    /// Says that what was read of an object is not what it has to be. Whether it may be another
+    /// thing when it is read again, because what was read was a copy that is now gone.
+    fn doubt(&self, key: &Key) -> bool {
+        let _there_is_no_copy = key;
+        false
+    }
+
+    /// Lets copies of packs go that are not to be kept.
+    fn retain_copies(&self, keep: &dyn Fn(&Key) -> bool) {
+        let _there_are_none = keep;
+    }
+
     /// Removes one object; a missing one is [`Failure::NotFound`] where the store says so.
     async fn delete(&self, key: &Key) -> Result<(), StoreError>;
 
@@ -301,6 +326,44 @@ impl Store {
             Some(result) => result,
             None => runtime.block_on(self.read(key, range)).map(|bytes| out.extend(bytes)),
         }
+    }
+
+    /// [`read_blocking`](Self::read_blocking) of metadata, more of which will be wanted.
+    pub(crate) fn read_again_blocking(
+        &self,
+        runtime: &Handle,
+        key: &Key,
+        range: Range,
+        object_bytes: u64,
+    ) -> Result<Bytes, StoreError> {
+        let mut bytes = Vec::new();
+        if let Some(result) = self.0.read_here(key, range, &mut bytes) {
+            return result.map(|()| Bytes::from(bytes));
+        }
+        let bytes = runtime.block_on(self.0.read_again(key, range, object_bytes))?;
+        all_there(key, range, bytes.len())?;
+        Ok(bytes)
+    }
+
+    /// [`read_here`](Backend::read_here), for stores before this one.
+    fn read_here(
+        &self,
+        key: &Key,
+        range: Range,
+        out: &mut Vec<u8>,
+    ) -> Option<Result<(), StoreError>> {
+        self.0.read_here(key, range, out)
+    }
+
+    /// Says that what was read of an object is not what it has to be; whether it is worth reading
+    /// it again.
+    pub(crate) fn doubt(&self, key: &Key) -> bool {
+        self.0.doubt(key)
+    }
+
+    /// Lets local copies of packs go that are not to be kept.
+    pub(crate) fn retain_copies(&self, keep: &dyn Fn(&Key) -> bool) {
+        self.0.retain_copies(keep);
     }
 
     /// Whether an object exists; an error where that cannot be told.

@@ -155,7 +155,7 @@ impl Settings {
             None => self.variables.text("KEY_HINT")?.map(|(_name, hint)| hint),
         };
         let verify = !self.global.no_extra_verify;
-        Ok(OpenOptions { level: Level::from(self.compression), verify, key_hint })
+        Ok(OpenOptions { level: Level::from(self.compression), verify, key_hint, cache: None })
     }
 }
 

@@ -64,6 +64,11 @@ pub async fn open(
     means: Means,
 ) -> Result<Opened, OpenError> {
     let store = place.with_layout(restic::layout());
+    let Means { pool, clock, entropy } = means.clone();
+    let known = restic::open_known(&store, password, options, &pool, clock, entropy).await;
+    if let Some(opened) = known {
+        return Ok(restic_parts(opened));
+    }
     let is_restic = async || store.exists(&restic::config_key()).await.or_else(absent);
     let (is_restic, of_kopia) = tokio::join!(is_restic(), find_kopia(place));
     let location = store.location();
@@ -121,8 +126,12 @@ async fn open_restic(
 ) -> Result<Opened, OpenError> {
     let Means { pool, clock, entropy } = means;
     let opened = restic::open(&store, password, options, &pool, clock, entropy).await?;
-    Ok(Opened {
-        store,
+    Ok(restic_parts(opened))
+}
+
+fn restic_parts(opened: restic::Opened) -> Opened {
+    Opened {
+        store: opened.store,
         dialect: Dialect::Restic(opened.codec),
         protocol: Protocol::Restic(opened.protocol),
         identity: Identity {
@@ -131,7 +140,7 @@ async fn open_restic(
             key: Some(opened.key.to_hex()),
             cuts: restic::cuts_of(&opened.config),
         },
-    })
+    }
 }
 
 async fn open_kopia(store: Store, password: &Password, means: Means) -> Result<Opened, OpenError> {

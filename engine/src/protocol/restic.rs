@@ -17,7 +17,7 @@ mod open;
 mod reclaim;
 mod roots;
 
-use std::{collections::HashSet, sync::Arc};
+use std::{cell::OnceCell, collections::HashSet, sync::Arc};
 
 use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
@@ -53,7 +53,9 @@ use crate::{
     store::{Existing, Failure, Key, Range, Store, Stored},
 };
 pub use lock::{Lock, PendingLock};
-pub use open::{Cuts, InitOptions, OpenOptions, Opened, config_key, cuts_of, init, layout, open};
+pub use open::{
+    Cuts, InitOptions, OpenOptions, Opened, config_key, cuts_of, init, layout, open, open_known,
+};
 
 /// Index files and roots read at once.
 pub(super) const READ_AHEAD: usize = 8;
@@ -165,7 +167,17 @@ impl Protocol {
             }
         })
         .await?;
-        first_fault.map_or(Ok(Segments(segments)), Err)
+        if let Some(fault) = first_fault {
+            return Err(fault);
+        }
+        let packs = OnceCell::new();
+        let packs = || packs.get_or_init(|| index.pack_names().into_iter().collect::<HashSet<_>>());
+        let is_known = |key: &Key| match FileName::parse(key.as_str()) {
+            Some(FileName::Pack(id)) => packs().contains(&PackName::Hash(id.0)),
+            _ => false,
+        };
+        self.store.retain_copies(&is_known);
+        Ok(Segments(segments))
     }
 
     pub(super) async fn sweep(&self) -> Result<Swept, Fault> {
@@ -279,6 +291,15 @@ pub(super) async fn read_document(
     codec: &Codec,
     name: FileName,
 ) -> Result<Vec<u8>, Fault> {
+    match open_document(store, codec, name).await {
+        Err(Fault::Damaged { .. }) if store.doubt(&key_of(name)) => {
+            open_document(store, codec, name).await
+        }
+        read => read,
+    }
+}
+
+async fn open_document(store: &Store, codec: &Codec, name: FileName) -> Result<Vec<u8>, Fault> {
     let sealed = store.read(&key_of(name), Range::All).await?;
     let what = name.kind().directory();
     let damaged = |damage| Fault::damaged(name.to_string(), damage);

@@ -40,6 +40,13 @@ pub enum StoreEvent {
         /// What is waited before the next.
         pause: Duration,
     },
+    /// The local cache cannot be used, or not be written to any more.
+    Cache {
+        /// Where it is.
+        path: String,
+        /// Why.
+        why: String,
+    },
     /// The number of requests at once changed.
     Window {
         /// Requests that may be under way now.

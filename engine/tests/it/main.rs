@@ -2,6 +2,7 @@
 
 mod announcing;
 mod backup;
+mod cache;
 mod change;
 mod crash_order;
 mod damage;

@@ -48,15 +48,26 @@ impl Restic {
         self.run_in(Path::new("."), arguments)
     }
 
+    /// Runs restic with its cache in `cache`; it has to succeed without a complaint.
+    pub(super) fn good_with_cache(&self, cache: &str, arguments: &[&str]) -> String {
+        let output = self.command_with(&["--cache-dir", cache], arguments).output();
+        judge(&output.expect("restic runs"), arguments)
+    }
+
     fn run_in(&self, directory: &Path, arguments: &[&str]) -> Output {
         self.command(arguments).current_dir(directory).output().expect("restic runs")
     }
 
     /// restic, ready to be run.
     pub(super) fn command(&self, arguments: &[&str]) -> Command {
+        self.command_with(&["--no-cache"], arguments)
+    }
+
+    fn command_with(&self, cache: &[&str], arguments: &[&str]) -> Command {
         let mut command = Command::new("restic");
         command
-            .args(["--no-cache", "-r"])
+            .args(cache)
+            .arg("-r")
             .arg(&self.repository)
             .args(arguments)
             .env("RESTIC_PASSWORD", &self.password)
@@ -72,16 +83,7 @@ impl Restic {
 
     /// The same, typed in a directory.
     pub(super) fn good_in(&self, directory: &Path, arguments: &[&str]) -> String {
-        let output = self.run_in(directory, arguments);
-        let (told, complained) =
-            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success(), "restic {arguments:?}: {complained}\n{told}");
-        let complaint = complained.lines().find(|line| {
-            let line = line.to_lowercase();
-            ["error", "fatal", "damaged", "mixed", "ignoring"].iter().any(|bad| line.contains(bad))
-        });
-        assert_eq!(complaint, None, "restic {arguments:?}");
-        told.into_owned()
+        judge(&self.run_in(directory, arguments), arguments)
     }
 
     /// Backs up `source`, and gives the numbers of the summary and the new snapshot's name.
@@ -123,4 +125,17 @@ impl Restic {
         let below = format!("{}/", directory.display());
         told.lines().filter(|line| line.contains(&below)).map(str::to_owned).collect()
     }
+}
+
+/// What restic said, having succeeded without a complaint.
+fn judge(output: &Output, arguments: &[&str]) -> String {
+    let (told, complained) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "restic {arguments:?}: {complained}\n{told}");
+    let complaint = complained.lines().find(|line| {
+        let line = line.to_lowercase();
+        ["error", "fatal", "damaged", "mixed", "ignoring"].iter().any(|bad| line.contains(bad))
+    });
+    assert_eq!(complaint, None, "restic {arguments:?}");
+    told.into_owned()
 }

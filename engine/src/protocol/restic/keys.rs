@@ -59,6 +59,16 @@ pub(super) async fn unlock(
     Err(if many { OpenError::TooManyKeys } else { OpenError::WrongPassword { location } })
 }
 
+/// The master key in the one key file of that name; nothing where `password` does not open it.
+pub(super) async fn unlock_one(
+    store: &Store,
+    name: KeyName,
+    password: &Password,
+    pool: &Arc<rayon::ThreadPool>,
+) -> Option<MasterKey> {
+    open(read(store, name).await.ok()?, password, pool).await.ok()
+}
+
 /// Stores a key file that opens `master` with `password`.
 pub(super) async fn add(
     store: &Store,

@@ -15,7 +15,7 @@ use windlass_format::{
     },
     damage::Damage,
     restic::{
-        RepositoryId,
+        KeyId, RepositoryId,
         compress::Level,
         config::{Chunker, Config, RusticChunker, Version},
         envelope::{self, MasterKey},
@@ -31,7 +31,11 @@ use crate::{
     entropy::Entropy,
     fault::Fault,
     protocol::keys::{OpenError, Owner},
-    store::{Existing, Key, Range, Store, layout::Layout},
+    store::{
+        Existing, Key, Range, Store,
+        cache::{CacheOptions, known::Known},
+        layout::Layout,
+    },
 };
 
 /// How a repository is opened.
@@ -43,11 +47,13 @@ pub struct OpenOptions {
     pub verify: bool,
     /// The key to try first: the start of its name.
     pub key_hint: Option<String>,
+    /// Where copies of what is read often are kept, if anywhere.
+    pub cache: Option<CacheOptions>,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { level: Level::Auto, verify: true, key_hint: None }
+        Self { level: Level::Auto, verify: true, key_hint: None, cache: None }
     }
 }
 
@@ -87,6 +93,8 @@ pub struct Opened {
     pub codec: Arc<Codec>,
     /// Order.
     pub protocol: Arc<Protocol>,
+    /// Where its objects are, with the cache before it.
+    pub store: Store,
 }
 
 /// Where objects lie in a directory.
@@ -116,10 +124,56 @@ pub async fn open(
     let sealed = store.read(&config_key(), Range::All).await.map_err(Fault::from)?;
     let (key, master) = keys::unlock(store, password, options.key_hint.as_deref(), pool).await?;
     let config = read_config(&master, &sealed)?;
+    if let Some(cache) = &options.cache {
+        let known = Known { repository: config.id.0, key: key.0, config: sealed.to_vec() };
+        known.save(&cache.base, &store.location());
+    }
+    finish(store, options, (key, master, config), clock, entropy)
+}
+
+/// Opens the repository that `store` held the last time, with the key that opened it then; nothing
+/// where anything is not as it was, which says nothing about the store.
+pub async fn open_known(
+    store: &Store,
+    password: &Password,
+    options: &OpenOptions,
+    pool: &Arc<rayon::ThreadPool>,
+    clock: Arc<dyn Clock>,
+    entropy: Entropy,
+) -> Option<Opened> {
+    let cache = options.cache.as_ref()?;
+    let location = store.location();
+    let known = Known::load(&cache.base, &location)?;
+    let key = KeyId(known.key);
+    if options.key_hint.as_ref().is_some_and(|hint| !key.to_hex().starts_with(hint)) {
+        return None;
+    }
+    let opened = async {
+        let master = keys::unlock_one(store, key, password, pool).await?;
+        let config = read_config(&master, &known.config).ok()?;
+        let is_the_same = config.id.0 == known.repository;
+        is_the_same.then_some((key, master, config))
+    };
+    let Some(parts) = opened.await else {
+        Known::drop(&cache.base, &location);
+        return None;
+    };
+    finish(store, options, parts, clock, entropy).ok()
+}
+
+fn finish(
+    store: &Store,
+    options: &OpenOptions,
+    (key, master, config): (keys::KeyName, MasterKey, Config),
+    clock: Arc<dyn Clock>,
+    entropy: Entropy,
+) -> Result<Opened, OpenError> {
     let cutter = cutter_of(&config)?;
     let codec = Arc::new(Codec::new(master, config.version, options.level, cutter, options.verify));
+    let cached = options.cache.as_ref().map(|it| it.over(store.clone(), &config.id.to_hex()));
+    let store = cached.unwrap_or_else(|| store.clone());
     let protocol = Arc::new(Protocol::new(store.clone(), Arc::clone(&codec), clock, entropy));
-    Ok(Opened { config, key, codec, protocol })
+    Ok(Opened { config, key, codec, protocol, store })
 }
 
 /// Creates a repository in `store`, which holds none.
