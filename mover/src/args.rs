@@ -12,7 +12,7 @@ use windlass_engine::format::restic::compress::Level;
 
 use crate::{
     command::{
-        backup, cat, check, diff, dump, find, forget, generate, init, key, list, ls, prune,
+        backup, cache, cat, check, diff, dump, find, forget, generate, init, key, list, ls, prune,
         restore, snapshots, stats, tag, unlock,
     },
     settings::environment::parse_bool,
@@ -35,6 +35,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Backup(Box<backup::Args>),
+    Cache(cache::Args),
     Cat(cat::Args),
     Check(check::Args),
     Diff(diff::Args),
@@ -113,6 +114,10 @@ pub(crate) struct GlobalArgs {
     /// Directory of the local cache [env: WINDLASS_CACHE_DIR, RESTIC_CACHE_DIR; default: restic's]
     #[arg(long, global = true, value_name = "DIRECTORY")]
     pub(crate) cache_dir: Option<PathBuf>,
+    /// How large the cache of one repository may become, like 500M or 2G [env:
+    /// WINDLASS_CACHE_LIMIT; default: until 5 % of its file system are left]
+    #[arg(long, global = true, value_name = "SIZE")]
+    pub(crate) cache_limit: Option<String>,
     /// Use no local cache
     #[arg(long, global = true)]
     pub(crate) no_cache: bool,

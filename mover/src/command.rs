@@ -7,6 +7,7 @@
 //! [`crate::args::Command`], an arm here.
 
 pub(crate) mod backup;
+pub(crate) mod cache;
 pub(crate) mod cat;
 pub(crate) mod check;
 pub(crate) mod diff;
@@ -37,6 +38,7 @@ use crate::{
 pub(crate) async fn run(command: Command, session: &Session) -> Result<Outcome, Failure> {
     match command {
         Command::Backup(args) => backup::run(*args, session).await,
+        Command::Cache(args) => cache::run(args, session),
         Command::Cat(args) => cat::run(args, session).await,
         Command::Check(args) => check::run(args, session).await,
         Command::Diff(args) => diff::run(args, session).await,

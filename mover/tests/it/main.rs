@@ -3,6 +3,7 @@
 mod archive;
 mod backup;
 mod bad_input;
+mod cache;
 mod check;
 mod default_repository;
 mod forge;

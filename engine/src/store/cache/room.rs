@@ -54,6 +54,14 @@ struct State {
     used: HashSet<Key>,
 }
 
+/// Which packs may go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Evicted {
+    /// Those that this process has not used.
+    Unused,
+    Any,
+}
+
 /// A file found in the cache.
 struct Found {
     key: Key,
@@ -174,13 +182,12 @@ impl Room {
     fn make_room(&self, wanted: u64) -> io::Result<bool> {
         let over = match self.limit_bytes {
             Some(limit) => {
-                let all = self.bytes();
+                // Of a cache that was allowed more until now, even what is in use goes.
+                let excess = self.bytes().saturating_sub(limit);
+                self.evict(excess, Evicted::Any);
+                let all = self.bytes().saturating_add(wanted);
                 let target = limit / EMPTIED_TO.1 * EMPTIED_TO.0;
-                if all.saturating_add(wanted) <= limit {
-                    0
-                } else {
-                    (all + wanted).saturating_sub(target)
-                }
+                if all <= limit { 0 } else { all - target }
             }
             None => {
                 let file_system = rustix::fs::statvfs(&self.path)?;
@@ -190,22 +197,25 @@ impl Room {
                 kept.saturating_add(wanted).saturating_sub(free)
             }
         };
-        Ok(over == 0 || self.evict(over) >= over)
+        Ok(self.evict(over, Evicted::Unused) >= over)
     }
 
-    /// Removes packs until so many bytes went, or none is left that may go.
-    fn evict(&self, bytes: u64) -> u64 {
+    /// Removes packs until so many bytes went, or none is left that may go, what was used last at
+    /// last.
+    fn evict(&self, bytes: u64, which: Evicted) -> u64 {
+        if bytes == 0 {
+            return 0;
+        }
+        let used = self.state.lock().unwrap_or_else(PoisonError::into_inner).used.clone();
         let mut packs = self.files(PACKS);
-        packs.sort_by_key(|found| found.used);
+        packs.retain(|found| which == Evicted::Any || !used.contains(&found.key));
+        packs.sort_by_key(|found| (used.contains(&found.key), found.used));
         let mut gone = 0;
         for found in packs {
-            let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            let is_used = state.used.contains(&found.key);
-            drop(state);
             if gone >= bytes {
                 break;
             }
-            if !is_used && fs::remove_file(&found.path).is_ok() {
+            if fs::remove_file(&found.path).is_ok() {
                 gone += found.bytes;
                 self.forget_bytes(found.bytes);
             }
