@@ -25,7 +25,6 @@ mod cut;
 mod item;
 mod listing;
 mod options;
-pub mod pack;
 pub mod parent;
 mod publish;
 mod queue;
@@ -62,13 +61,13 @@ use crate::{
     },
     monitor::{Event, Monitor, Phase},
     owner::Owners,
+    packing::{FinishedPack, PackSet},
     protocol::{Access, Announcement, Patience, Pending, Presence, Published, Segments, Swept},
     repository::{Loaded, Repository},
     store::{Store, nowhere::Nowhere},
 };
 use compare::{Policy, Reason};
 pub use options::{Options, Stream};
-use pack::FinishedPack;
 pub use report::{BackupError, Report};
 pub use run::Problem;
 use run::{Figures, Problems, Run};
@@ -388,7 +387,7 @@ impl Backup<'_> {
             resources.cpus,
             &encoder,
             &repository.environment().entropy,
-            || pack::PackSet::new(store.clone(), encoder.clone(), options.pack_bytes),
+            || PackSet::new(store.clone(), encoder.clone(), options.pack_bytes),
             &finished,
         )?;
         drop(finished);

@@ -7,6 +7,8 @@
 //! - 52 bytes a place and no second copy while it is built: the rows wait in 256 buckets that grow
 //!   by an eighth.
 
+mod load;
+
 use std::{
     cmp::Ordering,
     collections::HashMap,
@@ -22,6 +24,8 @@ use crate::{
     protocol::reclaim::NamedPack,
     store::Key,
 };
+
+pub(crate) use self::load::load;
 
 const BUCKETS: usize = 256;
 

@@ -57,6 +57,16 @@ impl Dialect {
         }
     }
 
+    /// Whether a chunk has the same key here as in a repository of another dialect.
+    #[must_use]
+    pub fn names_chunks_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Restic(_), Self::Restic(_)) => true,
+            // Keys are made with a secret of the repository.
+            (Self::Kopia(_), _) | (_, Self::Kopia(_)) => false,
+        }
+    }
+
     /// Room to work in for one thread.
     pub fn scratch(&self) -> Result<Scratch, Fault> {
         match self {

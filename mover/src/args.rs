@@ -12,8 +12,8 @@ use windlass_engine::format::restic::compress::Level;
 
 use crate::{
     command::{
-        backup, cache, cat, check, diff, dump, find, forget, generate, init, key, list, ls, prune,
-        restore, snapshots, stats, tag, unlock,
+        backup, cache, cat, check, copy, diff, dump, find, forget, generate, init, key, list, ls,
+        prune, restore, snapshots, stats, tag, unlock,
     },
     settings::environment::parse_bool,
 };
@@ -38,6 +38,7 @@ pub(crate) enum Command {
     Cache(cache::Args),
     Cat(cat::Args),
     Check(check::Args),
+    Copy(copy::Args),
     Diff(diff::Args),
     Dump(dump::Args),
     Find(Box<find::Args>),

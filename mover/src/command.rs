@@ -10,6 +10,7 @@ pub(crate) mod backup;
 pub(crate) mod cache;
 pub(crate) mod cat;
 pub(crate) mod check;
+pub(crate) mod copy;
 pub(crate) mod diff;
 pub(crate) mod dump;
 pub(crate) mod find;
@@ -41,6 +42,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<Outcome, 
         Command::Cache(args) => cache::run(args, session),
         Command::Cat(args) => cat::run(args, session).await,
         Command::Check(args) => check::run(args, session).await,
+        Command::Copy(args) => copy::run(args, session).await,
         Command::Diff(args) => diff::run(args, session).await,
         Command::Dump(args) => dump::run(args, session).await,
         Command::Find(args) => find::run(*args, session).await,

@@ -7,6 +7,7 @@ use std::{error::Error, io};
 
 use windlass_engine::{
     backup::BackupError,
+    copy::CopyError,
     fault::{Class, Fault},
     filter::FilterError,
     forget::ForgetError,
@@ -51,6 +52,8 @@ pub(crate) enum Failure {
     Forget(#[from] ForgetError),
     #[error(transparent)]
     Reclaim(#[from] ReclaimError),
+    #[error(transparent)]
+    Copy(#[from] CopyError),
     /// A decision about all snapshots cannot do without one.
     #[error("could not read snapshot {}, nothing was removed", id.short())]
     UnreadableSnapshot {
@@ -89,6 +92,7 @@ impl Failure {
             Self::Filter(error) => error.class(),
             Self::Forget(error) => error.class(),
             Self::Reclaim(error) => error.class(),
+            Self::Copy(error) => error.class(),
             Self::UnreadableSnapshot { fault, .. } => fault.class(),
             Self::Fault(fault) => fault.class(),
             Self::Interrupted => Class::Cancelled,
@@ -173,6 +177,7 @@ impl Failure {
             Self::Restore(error) => error.advice().into(),
             Self::Forget(error) => error.advice().into(),
             Self::Reclaim(error) => error.advice().into(),
+            Self::Copy(error) => error.advice().into(),
             Self::UnreadableSnapshot { fault, .. } => match fault.class() {
                 Class::Retry | Class::WrongInput => fault.advice().into(),
                 _ => "snapshots can still be removed by their ids".into(),

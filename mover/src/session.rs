@@ -200,6 +200,16 @@ impl Session {
         Ok(repository.protocol().announce(&announcement, &self.cancel).await?)
     }
 
+    /// The same, whatever `--no-lock` says: that is for what is read only.
+    pub(crate) async fn announce_writer(
+        &self,
+        repository: &Repository,
+        access: Access,
+    ) -> Result<Presence, Failure> {
+        let announcement = self.announcement(access);
+        Ok(repository.protocol().announce(&announcement, &self.cancel).await?)
+    }
+
     /// Tells others that this command reads, so that nothing is deleted under it. Where nothing can
     /// be written, nothing can be deleted either: then it goes on without.
     async fn announce_reader(

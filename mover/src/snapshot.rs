@@ -12,7 +12,11 @@ use windlass_engine::{
     repository::Repository,
 };
 
-use crate::{failure::Failure, output::Output};
+use crate::{
+    failure::Failure,
+    output::{Output, quote::quoted},
+    units,
+};
 use filter::Filter;
 
 /// A snapshot of a repository.
@@ -20,6 +24,22 @@ use filter::Filter;
 pub(crate) struct Snapshot {
     pub(crate) id: RootId,
     pub(crate) root: Root,
+}
+
+impl Snapshot {
+    /// What it is, in a line.
+    pub(crate) fn line(&self) -> String {
+        let Self { id, root } = self;
+        let paths: Vec<_> = root.paths.iter().map(|path| quoted(path.as_bytes())).collect();
+        let by = format!("{}@{}", root.username, root.hostname);
+        format!(
+            "snapshot {} of [{}] at {} by {}",
+            id.short(),
+            paths.join(" "),
+            units::local_time(&root.time),
+            quoted(by.as_bytes())
+        )
+    }
 }
 
 /// All snapshots, oldest first. One that cannot be read is reported and left out.

@@ -13,12 +13,13 @@ use tokio::{
     time::{Duration, Instant},
 };
 
-use super::{BackupError, pack::FinishedPack};
+use super::BackupError;
 use crate::{
     cancel::Cancel,
     dialect::Dialect,
     fault::Fault,
     model::pack::{Location, PackInfo},
+    packing::FinishedPack,
     protocol::{Pending, Presence, Protocol, Published},
     repository::Loaded,
     store::{Store, Stored},

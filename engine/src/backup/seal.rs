@@ -11,7 +11,6 @@ use tokio::sync::mpsc;
 
 use super::{
     buffer::Plain,
-    pack::{FinishedPack, PackSet},
     run::Run,
     work::{DirWork, FileDone, FileWork, Finished},
 };
@@ -24,6 +23,7 @@ use crate::{
         chunk::{ChunkKey, Role},
         pack::Lane,
     },
+    packing::{FinishedPack, PackSet},
 };
 
 /// Plaintext that is hashed together.

@@ -4,6 +4,7 @@ mod announcing;
 mod backup;
 mod cache;
 mod change;
+mod copy;
 mod crash_order;
 mod damage;
 mod dialects;

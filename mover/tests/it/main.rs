@@ -5,6 +5,7 @@ mod backup;
 mod bad_input;
 mod cache;
 mod check;
+mod copy;
 mod default_repository;
 mod forge;
 mod forget;

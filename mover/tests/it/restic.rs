@@ -67,6 +67,7 @@ fn every_option_of_restic_is_known() {
         "forget",
         "prune",
         "check",
+        "copy",
         "list",
         "tag",
         "unlock",

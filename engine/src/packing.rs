@@ -24,14 +24,14 @@ const OPEN_PACKS: usize = 2;
 
 /// A pack complete but for its name and its commit.
 #[derive(Debug)]
-pub(super) struct FinishedPack {
-    pub(super) draft: Box<dyn Draft>,
-    pub(super) info: PackInfo,
+pub(crate) struct FinishedPack {
+    pub(crate) draft: Box<dyn Draft>,
+    pub(crate) info: PackInfo,
 }
 
 /// A pack that is being filled.
 #[derive(Debug)]
-pub(super) struct OpenPack {
+pub(crate) struct OpenPack {
     draft: Box<dyn Draft>,
     lane: Lane,
     builder: PackBuilder,
@@ -40,7 +40,7 @@ pub(super) struct OpenPack {
 
 /// The open packs of one worker.
 #[derive(Debug)]
-pub(super) struct PackSet {
+pub(crate) struct PackSet {
     store: Store,
     encoder: Encoder,
     pack_bytes: u64,
@@ -53,7 +53,7 @@ pub(super) struct PackSet {
 
 impl OpenPack {
     /// Lets `seal` append a sealed chunk.
-    pub(super) fn append(
+    pub(crate) fn append(
         &mut self,
         seal: impl FnOnce(&mut Vec<u8>) -> Result<(ChunkKey, u32, Coding), Fault>,
     ) -> Result<u32, Fault> {
@@ -77,7 +77,7 @@ impl OpenPack {
 }
 
 impl PackSet {
-    pub(super) fn new(store: Store, encoder: Encoder, pack_bytes: u64) -> Self {
+    pub(crate) fn new(store: Store, encoder: Encoder, pack_bytes: u64) -> Self {
         Self {
             store,
             encoder,
@@ -90,7 +90,7 @@ impl PackSet {
     }
 
     /// Calls `each` for every stream of bytes that still has to be hashed.
-    pub(super) fn unhashed(&mut self) -> impl Iterator<Item = (&mut PackBuilder, &[u8])> {
+    pub(crate) fn unhashed(&mut self) -> impl Iterator<Item = (&mut PackBuilder, &[u8])> {
         let packs = self.data.iter_mut().chain(&mut self.meta).chain(&mut self.closing);
         packs
             .filter(|pack| !pack.fresh.is_empty())
@@ -98,7 +98,7 @@ impl PackSet {
     }
 
     /// All that was [unhashed](Self::unhashed) is hashed now: packs that were closing are complete.
-    pub(super) fn hashed(&mut self) -> Result<Vec<FinishedPack>, Fault> {
+    pub(crate) fn hashed(&mut self) -> Result<Vec<FinishedPack>, Fault> {
         for pack in self.data.iter_mut().chain(&mut self.meta).chain(&mut self.closing) {
             if !pack.fresh.is_empty() {
                 pack.draft.append(&pack.fresh)?;
@@ -114,7 +114,7 @@ impl PackSet {
     }
 
     /// One of the lane's open packs, at random.
-    pub(super) fn pick(&mut self, lane: Lane, entropy: &Entropy) -> Result<&mut OpenPack, Fault> {
+    pub(crate) fn pick(&mut self, lane: Lane, entropy: &Entropy) -> Result<&mut OpenPack, Fault> {
         let packs = match lane {
             Lane::Data => &mut self.data,
             Lane::Meta => &mut self.meta,
@@ -147,7 +147,7 @@ impl PackSet {
     }
 
     /// Closes packs of `lane` that are full.
-    pub(super) fn close_full(&mut self, lane: Lane, entropy: &Entropy) -> Result<(), Fault> {
+    pub(crate) fn close_full(&mut self, lane: Lane, entropy: &Entropy) -> Result<(), Fault> {
         let packs = match lane {
             Lane::Data => &mut self.data,
             Lane::Meta => &mut self.meta,
@@ -166,14 +166,14 @@ impl PackSet {
     }
 
     /// Takes the open packs of another worker over. Both sets must be [hashed](Self::hashed).
-    pub(super) fn absorb(&mut self, other: Self) {
+    pub(crate) fn absorb(&mut self, other: Self) {
         self.data.extend(other.data);
         self.meta.extend(other.meta);
         self.closing.extend(other.closing);
     }
 
     /// Joins what fits into one pack, and closes everything that is left.
-    pub(super) fn close_all(&mut self, entropy: &Entropy) -> Result<(), Fault> {
+    pub(crate) fn close_all(&mut self, entropy: &Entropy) -> Result<(), Fault> {
         for lane in [Lane::Data, Lane::Meta] {
             let mut packs = std::mem::take(match lane {
                 Lane::Data => &mut self.data,
