@@ -22,6 +22,8 @@ pub mod memory;
 pub mod nowhere;
 pub mod place;
 pub mod remote;
+#[cfg(feature = "s3")]
+pub mod s3;
 pub mod settings;
 pub mod steady;
 pub mod trace;

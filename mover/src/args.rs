@@ -98,7 +98,7 @@ pub(crate) struct GlobalArgs {
     /// Print errors and results only
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
-    /// Print more; twice or =2 for every item
+    /// Print more; twice or =2 for every item, thrice for every request to a store too
     #[arg(short, long, global = true, value_name = "N", action = ArgAction::Append)]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = ONE_MORE)]
     #[arg(value_parser = verbosity_step)]
@@ -216,7 +216,7 @@ const ONE_MORE: &str = "+";
 
 fn verbosity_step(text: &str) -> Result<String, String> {
     if text != ONE_MORE && text.parse::<u8>().is_err() {
-        return Err("a number from 0 to 2 is wanted".into());
+        return Err("a number from 0 to 3 is wanted".into());
     }
     Ok(text.to_owned())
 }
@@ -259,7 +259,7 @@ fn without_values(
 }
 
 impl GlobalArgs {
-    /// 0 with `--quiet`, else 1 and what `--verbose` adds, 3 at most.
+    /// 0 with `--quiet`, else 1 and what `--verbose` adds, 4 at most.
     pub(crate) fn verbosity(&self) -> u8 {
         if self.quiet {
             return 0;
@@ -268,7 +268,7 @@ impl GlobalArgs {
             Ok(level) => level,
             Err(_) => more.saturating_add(1),
         });
-        more.saturating_add(1).min(3)
+        more.saturating_add(1).min(4)
     }
 }
 
@@ -310,7 +310,7 @@ mod tests {
         assert_eq!(verbosity(&["-vv"]), 3);
         assert_eq!(verbosity(&["-v", "--verbose"]), 3);
         assert_eq!(verbosity(&["--verbose=2"]), 3);
-        assert_eq!(verbosity(&["-vvvv"]), 3);
+        assert_eq!(verbosity(&["-vvvv"]), 4);
         Cli::try_parse_from(["windlass", "version", "--verbose=much"]).expect_err("no number");
     }
 }

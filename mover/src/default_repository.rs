@@ -53,7 +53,8 @@ impl DefaultRepository {
         self.directory.join("repository.key")
     }
 
-    fn path(&self) -> PathBuf {
+    /// The directory that it is.
+    pub(crate) fn path(&self) -> PathBuf {
         self.directory.join("repository")
     }
 

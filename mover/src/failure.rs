@@ -137,7 +137,7 @@ impl Failure {
     pub(crate) fn advice(&self) -> Option<String> {
         let advice = match self {
             Self::Input { advice, .. } | Self::Damage { advice } => advice.clone(),
-            Self::Open(OpenError::NoRepository { location }) => {
+            Self::Open(OpenError::NoRepository { location, .. }) => {
                 // Volume replication looks for these words to know that it has to create one.
                 return Some(format!(
                     "Is there a repository at the following location?\n{location}"

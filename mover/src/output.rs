@@ -14,6 +14,7 @@ pub(crate) mod problem;
 pub(crate) mod progress;
 pub(crate) mod quote;
 pub(crate) mod restore;
+pub(crate) mod store;
 pub(crate) mod table;
 
 use std::{

@@ -21,7 +21,7 @@ use windlass_engine::{
 use crate::{
     failure::Failure,
     location::Location,
-    output::Output,
+    output::{self, Output},
     settings::{Chosen, Settings, password::Purpose, source::SourceArgs},
 };
 
@@ -105,9 +105,9 @@ impl Session {
         let (location, password) = match chosen {
             Chosen::Given(location) => {
                 // Before a password is asked for, it is worth knowing that none will help.
-                if location.path().is_some_and(|path| !path.exists()) {
+                if matches!(&location, Location::Local(path) if !path.exists()) {
                     let location = location.to_string();
-                    return Err(OpenError::NoRepository { location }.into());
+                    return Err(OpenError::NoRepository { location, because: None }.into());
                 }
                 (location.clone(), self.password(Purpose::Open).await?)
             }
@@ -129,14 +129,15 @@ impl Session {
         Ok(repository)
     }
 
-    /// Where it is, for the engine.
+    /// What reaches a location.
     pub(crate) fn place(&self, location: &Location) -> Result<Place, Failure> {
-        let transport = &self.settings.transport;
-        transport.check_local()?;
-        if transport.is_limited() {
+        let settings = self.settings.store_settings(location)?;
+        if matches!(location, Location::Local(_)) && self.settings.transport.is_limited() {
             self.output.warn("--limit-upload and --limit-download have no effect on a directory");
         }
-        Ok(location.place())
+        let Environment { clock, entropy, .. } = &self.environment;
+        let observer = output::store::observer(&self.output);
+        Ok(Place::open(location, &settings, &observer, clock, entropy).map_err(Fault::from)?)
     }
 
     /// For work that holds nothing that has to be given back.

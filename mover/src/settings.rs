@@ -8,9 +8,11 @@
 
 pub(crate) mod environment;
 mod features;
+mod options;
 pub(crate) mod password;
 pub(crate) mod source;
-pub(crate) mod transport;
+mod store;
+mod transport;
 
 use std::{
     fs::File,
@@ -22,13 +24,14 @@ use std::{
 use clap::ValueEnum;
 use windlass_engine::{
     filter::list_file, format::restic::compress::Level, protocol::open::OpenOptions,
+    store::settings::StoreSettings,
 };
 
 use crate::{
     args::{Compression, GlobalArgs},
     default_repository::DefaultRepository,
     failure::Failure,
-    location::Location,
+    location::{self, Location},
     units,
 };
 use environment::Variables;
@@ -115,14 +118,14 @@ impl Settings {
     /// The repository to work on.
     pub(crate) fn chosen(&self) -> Result<Chosen, Failure> {
         if let Some(text) = self.global.repo.as_deref().filter(|text| !text.is_empty()) {
-            return Ok(Chosen::Given(Location::parse(text)?));
+            return Ok(Chosen::Given(location::parse(text)?));
         }
         if let Some(file) = &self.global.repository_file {
             return location_in(file);
         }
         for prefix in environment::PREFIXES {
             if let Some(text) = self.variables.of(prefix, "REPOSITORY")? {
-                return Ok(Chosen::Given(Location::parse(&text)?));
+                return Ok(Chosen::Given(location::parse(&text)?));
             }
             if let Some(file) = self.variables.path_of(prefix, "REPOSITORY_FILE") {
                 return location_in(&file);
@@ -146,6 +149,11 @@ impl Settings {
         let of = |name: &str| self.variables.get(name).map(PathBuf::from);
         let users = of("XDG_CACHE_HOME").or_else(|| of("HOME").map(|home| home.join(".cache")));
         Ok(users.map(|users| users.join("restic")))
+    }
+
+    /// How to reach it.
+    pub(crate) fn store_settings(&self, location: &Location) -> Result<StoreSettings, Failure> {
+        store::settings(location, &self.transport, &self.variables)
     }
 
     /// How to open it.
@@ -189,5 +197,5 @@ fn location_in(file: &Path) -> Result<Chosen, Failure> {
             "write the location into its first line",
         ));
     }
-    Ok(Chosen::Given(Location::parse(&text)?))
+    Ok(Chosen::Given(location::parse(&text)?))
 }

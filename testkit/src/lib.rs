@@ -10,5 +10,7 @@ pub mod conformance;
 pub mod faulty;
 pub mod hooked;
 pub mod recording;
+pub mod s3;
 pub mod stale;
+pub mod toxic;
 pub mod tree;

@@ -36,6 +36,9 @@ const SEGMENT_AGE: Duration = Duration::from_secs(600);
 /// drafts in memory.
 const EARLY_PACKS: usize = 16;
 
+/// Bytes of packs on their way to a server, where each is in memory until it has arrived.
+const MEMORY_BYTES: u64 = 48 << 20;
+
 /// What the publisher works with.
 #[derive(Debug)]
 pub(super) struct Publisher {
@@ -105,20 +108,26 @@ impl Publisher {
         packs: &mut mpsc::Receiver<FinishedPack>,
     ) -> Result<Published, Fault> {
         let mut early = early.into_iter();
-        let connections = self.store.capabilities().connections.max(1);
+        let capabilities = self.store.capabilities();
+        let most_bytes = if capabilities.remote { MEMORY_BYTES } else { u64::MAX };
+        let mut under_way = 0;
         let mut commits = JoinSet::new();
         let mut waiting: Vec<Stored<PackInfo>> = Vec::new();
         let mut published = Published::default();
         let mut segment_began = Instant::now();
         // Packs that wait when the run is told to stop are not worth the time they take.
         while !self.cancel.is_cancelled() {
-            let room = commits.len() < connections;
+            let room = commits.is_empty()
+                || (commits.len() < capabilities.connections && under_way < most_bytes);
             tokio::select! {
                 Some(stored) = commits.join_next(), if !commits.is_empty() => {
-                    waiting.push(self.stored(stored)?);
+                    let stored = self.stored(stored)?;
+                    under_way -= stored.get().chunks_end();
+                    waiting.push(stored);
                 }
                 pack = next(&mut early, packs), if room => {
                     let Some(pack) = pack else { break };
+                    under_way += pack.info.chunks_end();
                     self.start_commit(presence, &mut commits, pack)?;
                 }
             }

@@ -24,10 +24,13 @@ pub struct Owner {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The store says there is none.
-    #[error("repository does not exist: unable to open config file at {location}")]
+    #[error("repository does not exist: unable to open config file at {location}{}",
+        because.as_ref().map(|because| format!(": {because}")).unwrap_or_default())]
     NoRepository {
         /// Where.
         location: String,
+        /// What is missing, where it is more than an object.
+        because: Option<String>,
     },
     /// None of its keys opens with this password.
     #[error("wrong password or no key found for the repository at {location}")]

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use windlass_format::secret::Password;
 
 pub use super::restic::{Cuts, InitOptions, OpenOptions};
@@ -16,7 +17,7 @@ use crate::{
     dialect::Dialect,
     entropy::Entropy,
     fault::Fault,
-    store::{Store, StoreError, layout::Layout, place::Place},
+    store::{Failure, Key, Range, Store, StoreError, layout::Layout, place::Place},
 };
 
 /// What tells a repository apart from others.
@@ -69,16 +70,22 @@ pub async fn open(
     if let Some(opened) = known {
         return Ok(restic_parts(opened));
     }
-    let is_restic = async || store.exists(&restic::config_key()).await.or_else(absent);
-    let (is_restic, of_kopia) = tokio::join!(is_restic(), find_kopia(place));
+    let key = restic::config_key();
+    let (of_restic, of_kopia) = tokio::join!(found(&store, &key), find_kopia(place));
     let location = store.location();
-    match (is_restic?, of_kopia) {
-        (true, Ok(Some(_))) => Err(OpenError::Ambiguous { location }),
+    match (of_restic?, of_kopia) {
+        (Ok(_), Ok(Some(_))) => Err(OpenError::Ambiguous { location }),
         // That kopia's could not be looked for does not keep anyone from restic's.
-        (true, Ok(None) | Err(_)) => open_restic(store, password, options, means).await,
-        (false, Ok(Some(store))) => open_kopia(store, password, means).await,
-        (false, Ok(None)) => Err(OpenError::NoRepository { location }),
-        (false, Err(fault)) => Err(fault.into()),
+        (Ok(config), Ok(None) | Err(_)) => {
+            open_restic(store, &config, password, options, means).await
+        }
+        (Err(_), Ok(Some((store, format)))) => open_kopia(store, &format, password, means).await,
+        (Err(missing), Ok(None)) => {
+            // More to say than that one object is missing comes with advice.
+            let because = missing.advice().map(|_advice| missing.source.to_string());
+            Err(OpenError::NoRepository { location, because })
+        }
+        (Err(_), Err(fault)) => Err(fault.into()),
     }
 }
 
@@ -99,33 +106,34 @@ pub async fn init(
     Ok(id.to_hex())
 }
 
-/// The store of a kopia repository at `place`, if there is one.
-async fn find_kopia(place: &Place) -> Result<Option<Store>, Fault> {
+/// The store of a kopia repository at `place` and what its first object holds, if there is one.
+async fn find_kopia(place: &Place) -> Result<Option<(Store, Bytes)>, Fault> {
     let plain = place.with_layout(Layout::Plain);
     let store = match place.has_layouts() {
         true => place.with_layout(kopia::layout(&plain).await?),
         false => plain,
     };
-    let is_there = store.exists(&kopia::config_key()).await.or_else(absent)?;
-    Ok(is_there.then_some(store))
+    let format = found(&store, &kopia::config_key()).await?;
+    Ok(format.ok().map(|format| (store, format)))
 }
 
-/// "There is nothing" is an answer; every other failure stays one.
-fn absent(error: StoreError) -> Result<bool, Fault> {
-    match error.failure {
-        crate::store::Failure::NotFound => Ok(false),
-        _ => Err(error.into()),
+/// The whole of a small object. That there is none is an answer; every other failure stays one.
+async fn found(store: &Store, key: &Key) -> Result<Result<Bytes, StoreError>, Fault> {
+    match store.read(key, Range::All).await {
+        Err(error) if error.failure != Failure::NotFound => Err(error.into()),
+        answer => Ok(answer),
     }
 }
 
 async fn open_restic(
     store: Store,
+    config: &[u8],
     password: &Password,
     options: &OpenOptions,
     means: Means,
 ) -> Result<Opened, OpenError> {
     let Means { pool, clock, entropy } = means;
-    let opened = restic::open(&store, password, options, &pool, clock, entropy).await?;
+    let opened = restic::open(&store, config, password, options, &pool, clock, entropy).await?;
     Ok(restic_parts(opened))
 }
 
@@ -143,8 +151,13 @@ fn restic_parts(opened: restic::Opened) -> Opened {
     }
 }
 
-async fn open_kopia(store: Store, password: &Password, means: Means) -> Result<Opened, OpenError> {
-    let opened = kopia::open(&store, password, &means.pool).await?;
+async fn open_kopia(
+    store: Store,
+    format: &[u8],
+    password: &Password,
+    means: Means,
+) -> Result<Opened, OpenError> {
+    let opened = kopia::open(&store, format, password, &means.pool).await?;
     Ok(Opened {
         store,
         dialect: Dialect::Kopia(opened.codec),

@@ -24,6 +24,7 @@ use tokio::time::Instant;
 
 pub use body::Incoming;
 pub use fault::HttpError;
+pub(super) use fault::find;
 
 use self::{body::Outgoing, watch::Watch};
 use super::{

@@ -6,7 +6,7 @@ use super::{
     Failure, Store, StoreError, layout::Layout, limit::Limiter, local::LocalStore,
     location::Location, remote::Remote, settings::StoreSettings, steady::Line, trace::Observer,
 };
-use crate::entropy::Entropy;
+use crate::{clock::Clock, entropy::Entropy};
 
 /// A location that gives a store for every layout.
 #[derive(Clone)]
@@ -29,14 +29,28 @@ impl Place {
         location: &Location,
         settings: &StoreSettings,
         observer: &Observer,
+        clock: &Arc<dyn Clock>,
         entropy: &Entropy,
     ) -> Result<Self, StoreError> {
-        let means =
-            Means { settings, observer, entropy, limiter: Limiter::new(settings.limits).into() };
+        let means = Means {
+            settings,
+            observer,
+            clock,
+            entropy,
+            limiter: Limiter::new(settings.limits).into(),
+        };
         match location {
             Location::Local(path) => Ok(Self::local(path.clone())),
-            Location::S3(_)
-            | Location::Rest(_)
+            #[cfg(feature = "s3")]
+            Location::S3(at) => {
+                let Means { settings, observer, limiter, .. } = &means;
+                let clock = Arc::clone(means.clock);
+                let remote = super::s3::S3Remote::new(at, settings, limiter, observer, clock)?;
+                Ok(means.place(remote))
+            }
+            #[cfg(not(feature = "s3"))]
+            Location::S3(_) => Err(means.not_built(location)),
+            Location::Rest(_)
             | Location::Sftp(_)
             | Location::Azure(_)
             | Location::Gcs(_)
@@ -71,6 +85,8 @@ pub struct Means<'a> {
     pub settings: &'a StoreSettings,
     /// Who wants to know.
     pub observer: &'a Observer,
+    /// The time.
+    pub clock: &'a Arc<dyn Clock>,
     /// Randomness.
     pub entropy: &'a Entropy,
     /// What all connections to this location share.

@@ -20,8 +20,7 @@ pub use bucket::{Azure, AzureCredentials, B2, Gcs, GcsCredentials, Swift};
 pub use http::{Http, Proxies};
 pub use remote::{Rclone, Rest, Sftp, WebDav};
 pub use s3::{
-    AssumeRole, BucketLookup, ContainerCredentials, Lock, LockMode, Profile, S3, S3Credentials,
-    StaticKeys, WebIdentity,
+    AssumeRole, BucketLookup, Lock, LockMode, Profile, S3, S3Credentials, StaticKeys, WebIdentity,
 };
 use windlass_format::secret::Password;
 

@@ -10,19 +10,29 @@
 
 mod backoff;
 mod draft;
+mod hedge;
 mod retry;
+mod turn;
+mod window;
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::time::{Instant, sleep};
 
-use self::retry::Retry;
+use self::{hedge::Hedge, retry::Retry, turn::Turns};
 use super::{
     Backend, Capabilities, Draft, Existing, Failure, Key, Listed, Range, StoreError,
     layout::Layout,
     limit::{Direction, Limiter},
-    remote::{PutRules, Remote, Row, Traits},
+    remote::{PutRules, Remote, Row, Stat, Traits},
     settings::StoreSettings,
     trace::Observer,
 };
@@ -39,7 +49,14 @@ struct Shared {
     connections: usize,
     limiter: Arc<Limiter>,
     retry: Retry,
+    turns: Turns,
+    hedge: Mutex<Hedge>,
 }
+
+/// Requests at once before it is known what the server bears.
+const FIRST_CONNECTIONS: usize = 4;
+/// What is no more than this does not wait behind large objects.
+const SMALL_BYTES: usize = 64 * 1024;
 
 /// A server as a store.
 #[derive(Debug)]
@@ -66,6 +83,8 @@ impl Line {
             connections,
             limiter: Arc::clone(limiter),
             retry: Retry::new(settings.patience, traits.flaky, observer.clone(), entropy.clone()),
+            turns: Turns::new(FIRST_CONNECTIONS, connections, observer.clone()),
+            hedge: Mutex::default(),
         }))
     }
 
@@ -77,8 +96,32 @@ impl Line {
 }
 
 impl Shared {
-    async fn stat(&self, name: &str) -> Result<super::remote::Stat, StoreError> {
-        self.retry.run("stat", name, || self.remote.stat(name)).await
+    /// Makes a call until it succeeds or cannot, each time when it is its turn. `carried` tells how
+    /// many bytes came along.
+    async fn call<T, F>(
+        &self,
+        (action, object): (&'static str, &str),
+        is_small: bool,
+        carried: impl Fn(&T) -> usize + Sync,
+        call: impl Fn() -> F + Sync,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>> + Send,
+        T: Send,
+    {
+        let (call, carried) = (&call, &carried);
+        let attempt = || async {
+            let turn = self.turns.wait(is_small).await;
+            let result = call().await;
+            let bytes = result.as_ref().map_or(0, carried);
+            turn.ended(&result, bytes as u64);
+            result
+        };
+        self.retry.run(action, object, attempt).await
+    }
+
+    async fn stat(&self, name: &str) -> Result<Stat, StoreError> {
+        self.call(("stat", name), true, |_stat| 0, || self.remote.stat(name)).await
     }
 
     async fn read(&self, name: &str, range: Range) -> Result<Bytes, StoreError> {
@@ -101,7 +144,18 @@ impl Shared {
             }
             Range::All | Range::At { .. } | Range::Last { .. } => {}
         }
-        let bytes = self.retry.run("read", name, || self.remote.read(name, range)).await?;
+        let most = match range {
+            Range::All => None,
+            Range::At { len, .. } | Range::Last { len } => Some(len),
+        };
+        let is_small = most.is_some_and(|most| most <= SMALL_BYTES as u64);
+        let read = || async {
+            match most {
+                Some(most) if most <= hedge::MOST_BYTES => self.read_soon(name, range).await,
+                _ => self.remote.read(name, range).await,
+            }
+        };
+        let bytes = self.call(("read", name), is_small, Bytes::len, read).await?;
         let wanted = match range {
             Range::At { len, .. } => bytes.len() as u64 == len,
             Range::Last { len } => bytes.len() as u64 <= len,
@@ -116,12 +170,55 @@ impl Shared {
         Ok(bytes)
     }
 
+    /// One attempt at a small read, which is made twice where its answer is late.
+    async fn read_soon(&self, name: &str, range: Range) -> Result<Bytes, StoreError> {
+        let began = Instant::now();
+        let delay = self.hedge().delay();
+        let mut first = self.remote.read(name, range);
+        let result = match delay {
+            None => first.await,
+            Some(delay) => tokio::select! {
+                result = &mut first => result,
+                () = sleep(delay) => {
+                    self.hedge().doubled();
+                    let mut second = self.remote.read(name, range);
+                    tokio::select! {
+                        result = &mut first => match may_pass(&result) {
+                            true => second.await,
+                            false => result,
+                        },
+                        result = &mut second => match may_pass(&result) {
+                            true => first.await,
+                            false => result,
+                        },
+                    }
+                }
+            },
+        };
+        if result.is_ok() {
+            self.hedge().took(began.elapsed());
+        }
+        result
+    }
+
+    fn hedge(&self) -> MutexGuard<'_, Hedge> {
+        self.hedge.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn put(&self, name: &str, bytes: Bytes, rules: PutRules) -> Result<(), StoreError> {
         if !self.traits.limits_itself {
             self.limiter.pass(Direction::Up, bytes.len()).await;
         }
-        self.retry.run("write", name, || self.remote.put(name, bytes.clone(), rules)).await
+        let len = bytes.len();
+        let put = || self.remote.put(name, bytes.clone(), rules);
+        self.call(("write", name), len <= SMALL_BYTES, |()| len, put).await
     }
+}
+
+/// Whether this failed in a way that another attempt may not.
+fn may_pass<T>(result: &Result<T, StoreError>) -> bool {
+    let failure = result.as_ref().err().map(|error| error.failure);
+    matches!(failure, Some(Failure::Transient | Failure::Throttled))
 }
 
 impl Steady {
@@ -152,7 +249,8 @@ impl Backend for Steady {
     async fn create(&self) -> Result<(), StoreError> {
         let (shared, location) = (&self.line.0, self.location());
         let directories = self.layout.directories().to_vec();
-        shared.retry.run("create", &location, || shared.remote.create(&directories)).await
+        let create = || shared.remote.create(&directories);
+        shared.call(("create", &location), true, |()| 0, create).await
     }
 
     async fn list(
@@ -166,7 +264,7 @@ impl Backend for Steady {
         let mut next = None;
         loop {
             let page = || shared.remote.page(&names, next.clone());
-            let page = shared.retry.run("list", &names, page).await?;
+            let page = shared.call(("list", &names), true, |_page| 0, page).await?;
             for row in &page.rows {
                 if let Some(listed) = self.listed(row, prefix)
                     && seen.insert(listed.key.clone())
@@ -174,10 +272,14 @@ impl Backend for Steady {
                     each(listed);
                 }
             }
-            next = page.next;
-            if next.is_none() {
+            if page.next.is_none() {
                 return Ok(());
             }
+            if page.next == next {
+                let why = "the list has more parts, but the server sends the same one again";
+                return Err(StoreError::new(Failure::Permanent, "list", self.location(), why));
+            }
+            next = page.next;
         }
     }
 
@@ -195,7 +297,16 @@ impl Backend for Steady {
     async fn delete(&self, key: &Key) -> Result<(), StoreError> {
         let name = self.name("delete", key)?;
         let shared = &self.line.0;
-        shared.retry.run("delete", &name, || shared.remote.delete(&name)).await
+        let tried = AtomicBool::new(false);
+        let delete = || async {
+            let is_first = !tried.swap(true, Ordering::Relaxed);
+            match shared.remote.delete(&name).await {
+                // The answer to the try before was lost, and it had worked.
+                Err(error) if error.failure == Failure::NotFound && !is_first => Ok(()),
+                result => result,
+            }
+        };
+        shared.call(("delete", &name), true, |()| 0, delete).await
     }
 
     fn draft(&self, expected_bytes: u64) -> Result<Box<dyn Draft>, StoreError> {

@@ -19,6 +19,7 @@ mod reclaim;
 mod requests;
 mod restore;
 mod retention;
+mod s3;
 mod scale;
 mod scene;
 mod source;

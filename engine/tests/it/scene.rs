@@ -24,7 +24,11 @@ use windlass_engine::{
         root::{Root, RootId},
     },
     monitor::Silent,
-    protocol::{ListedRoot, keys::OpenError, restic::OpenOptions},
+    protocol::{
+        ListedRoot,
+        keys::OpenError,
+        restic::{InitOptions, OpenOptions},
+    },
     repository::{Environment, Place, Repository},
     resources::Resources,
     restore,
@@ -123,6 +127,20 @@ pub(super) fn empty_on_disk(at: &Path, version: Version) {
     for (key, bytes) in objects(version) {
         fs::write(at.join(key.as_str()), bytes).expect("written");
     }
+}
+
+/// Creates a repository at an empty place, for [`password`].
+pub(super) fn init(place: &Place, version: Version) {
+    let options = InitOptions {
+        version,
+        polynomial: None,
+        fast_cdc: false,
+        username: "user".into(),
+        hostname: HOST.into(),
+    };
+    let (password, environment) = (password(), environment());
+    let init = Repository::init(place, &password, &options, &environment);
+    runtime().block_on(init).expect("created");
 }
 
 /// A source directory and threads to work with.

@@ -36,11 +36,15 @@ impl Variables {
 
     /// The text of `prefix` and `name`.
     pub(crate) fn of(&self, prefix: &str, name: &str) -> Result<Option<String>, Failure> {
-        let name = format!("{prefix}{name}");
+        self.plain(&format!("{prefix}{name}"))
+    }
+
+    /// The text of a variable that is not ours.
+    pub(crate) fn plain(&self, name: &str) -> Result<Option<String>, Failure> {
         let not_text = |_bytes| {
             Failure::input(format!("{name} is not valid UTF-8"), "set it to text, or unset it")
         };
-        self.get(&name).map(|value| value.to_owned().into_string().map_err(not_text)).transpose()
+        self.get(name).map(|value| value.to_owned().into_string().map_err(not_text)).transpose()
     }
 
     /// The path in `prefix` and `name`.

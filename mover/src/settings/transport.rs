@@ -1,98 +1,53 @@
-//! How stores that are reached over a network are talked to.
+//! What holds for every store that is reached over a network, and which options are for which kind.
 //!
-//! Invariants
-//! - A value that cannot be read is an error wherever the repository is: what a script carries
-//!   over is looked at before it is needed.
-//! - Options of a kind of storage (`-o KIND.NAME=VALUE`) are for that kind only; each kind refuses
-//!   names of its own that it does not know.
+//! Invariants: a value that cannot be read is an error wherever the repository is: what a script
+//! carries over is looked at before it is needed.
 //!
-//! Not here: what the options of each kind mean (beside the kind).
+//! Not here: what decides for one kind of storage alone (`store`).
 
-use std::{collections::BTreeMap, num::NonZeroU64, path::PathBuf, time::Duration};
+use std::{
+    num::NonZeroU64,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use super::environment::Variables;
+use bytes::Bytes;
+use windlass_engine::store::settings::{Http, Limits, Proxies, SecretText};
+
+use super::{
+    environment::Variables,
+    options::{self, Extended},
+    read,
+};
 use crate::{args::TransportArgs, failure::Failure, units};
 
-/// What holds for every connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What was typed and set, whatever the location.
+#[derive(Clone, Debug)]
 pub(crate) struct Transport {
-    /// Most bytes sent in a second, over all connections together.
-    pub(crate) upload_limit: Option<NonZeroU64>,
-    /// Most bytes received in a second, over all connections together.
-    pub(crate) download_limit: Option<NonZeroU64>,
-    /// Trusted instead of the system's, where there are any.
-    pub(crate) root_certificates: Vec<PathBuf>,
-    /// PEM with a certificate and its key.
-    pub(crate) client_certificate: Option<PathBuf>,
-    /// Whether any certificate of a server will do.
-    pub(crate) insecure_tls: bool,
-    /// What this program is called in requests.
-    pub(crate) user_agent: Option<String>,
-    /// After how long without progress a request is sent again; `None` for never.
-    pub(crate) stuck_after: Option<Duration>,
-    /// Values by their keys in lower case: `s3.region`.
-    pub(crate) extended: BTreeMap<String, String>,
+    /// Bytes on their way, over all connections together.
+    pub(crate) limits: Limits,
+    /// Whatever is reached by HTTP.
+    pub(crate) http: Http,
+    /// Options of kinds of storage.
+    pub(crate) extended: Extended,
 }
-
-const STUCK_AFTER: Duration = Duration::from_secs(5 * 60);
 
 impl Transport {
     /// Options first, then variables.
     pub(crate) fn new(args: &TransportArgs, variables: &Variables) -> Result<Self, Failure> {
-        let root_certificates = match args.cacert.is_empty() {
-            false => list("--cacert", &args.cacert)?,
-            true => match variables.text("CACERT")? {
-                Some((_name, files)) => files.split(',').map(str::to_owned).collect(),
-                None => Vec::new(),
-            },
-        };
-        let client_certificate = match &args.tls_client_cert {
-            Some(file) => Some(file.clone()),
-            None => variables.text("TLS_CLIENT_CERT")?.map(|(_name, file)| file.into()),
-        };
-        let user_agent = match &args.http_user_agent {
-            Some(text) => Some(text.clone()),
-            None => variables.text("HTTP_USER_AGENT")?.map(|(_name, text)| text),
-        };
-        let stuck_after = match args.stuck_request_timeout.as_deref() {
-            Some(text) => units::parse_duration(text)?,
-            None => STUCK_AFTER,
-        };
         Ok(Self {
-            upload_limit: bytes_a_second(args.limit_upload),
-            download_limit: bytes_a_second(args.limit_download),
-            root_certificates: root_certificates.into_iter().map(PathBuf::from).collect(),
-            client_certificate,
-            insecure_tls: args.insecure_tls,
-            user_agent,
-            stuck_after: Some(stuck_after).filter(|duration| !duration.is_zero()),
-            extended: extended(&args.option)?,
+            limits: Limits {
+                up: bytes_a_second(args.limit_upload),
+                down: bytes_a_second(args.limit_download),
+            },
+            http: http(args, variables)?,
+            extended: Extended::parse(&args.option)?,
         })
-    }
-
-    /// Looks at the options of directories (`-o local.…`); only directories call it.
-    pub(crate) fn check_local(&self) -> Result<(), Failure> {
-        for (key, value) in &self.extended {
-            let Some(name) = key.strip_prefix("local.") else { continue };
-            let is_fine = match name {
-                "connections" => value.parse::<u32>().is_ok_and(|count| count > 0),
-                // The only one that restic still knows.
-                "layout" => value == "default",
-                _ => false,
-            };
-            if !is_fine {
-                return Err(Failure::input(
-                    format!("there is no option {key}={value} for directories"),
-                    "local.connections takes a number from 1 on",
-                ));
-            }
-        }
-        Ok(())
     }
 
     /// Whether a limit was asked for.
     pub(crate) fn is_limited(&self) -> bool {
-        self.upload_limit.is_some() || self.download_limit.is_some()
+        self.limits != Limits::default()
     }
 }
 
@@ -100,78 +55,54 @@ fn bytes_a_second(kib: u32) -> Option<NonZeroU64> {
     NonZeroU64::new(u64::from(kib) << 10)
 }
 
-fn extended(texts: &[String]) -> Result<BTreeMap<String, String>, Failure> {
-    let mut options = BTreeMap::new();
-    for text in list("--option", texts)? {
-        let (key, value) = text.split_once('=').unwrap_or((&text, ""));
-        let (key, value) = (key.trim().to_lowercase(), value.trim().to_owned());
-        if key.is_empty() {
-            return Err(Failure::input(
-                format!("the option {text:?} has no name"),
-                "write it like s3.region=eu-central-1",
-            ));
-        }
-        match options.get(&key) {
-            Some(other) if *other != value => {
-                return Err(Failure::input(
-                    format!("the option {key:?} is given more than once, with different values"),
-                    "give it once",
-                ));
-            }
-            _ => drop(options.insert(key, value)),
-        }
-    }
-    Ok(options)
+fn http(args: &TransportArgs, variables: &Variables) -> Result<Http, Failure> {
+    let defaults = Http::default();
+    let root_certificates = match args.cacert.is_empty() {
+        false => options::list("--cacert", &args.cacert)?,
+        true => match variables.text("CACERT")? {
+            Some((_name, files)) => files.split(',').map(str::to_owned).collect(),
+            None => Vec::new(),
+        },
+    };
+    let ca_certificates: Result<Vec<Bytes>, Failure> =
+        root_certificates.iter().map(|path| read(Path::new(path)).map(Bytes::from)).collect();
+    let client_certificate = match &args.tls_client_cert {
+        Some(file) => Some(file.clone()),
+        None => variables.text("TLS_CLIENT_CERT")?.map(|(_name, file)| PathBuf::from(file)),
+    };
+    let client_certificate = client_certificate.map(|path| read(&path)).transpose()?;
+    let user_agent = match &args.http_user_agent {
+        Some(text) => Some(text.clone()),
+        None => variables.text("HTTP_USER_AGENT")?.map(|(_name, text)| text),
+    };
+    let stuck_after = match args.stuck_request_timeout.as_deref() {
+        Some(text) => units::parse_duration(text)?,
+        None => Duration::ZERO,
+    };
+    Ok(Http {
+        ca_certificates: ca_certificates?,
+        client_certificate: client_certificate.map(SecretText::new),
+        insecure_tls: args.insecure_tls,
+        user_agent: user_agent.unwrap_or(defaults.user_agent),
+        // As restic has it, zero is the usual time.
+        stuck_after: if stuck_after.is_zero() { defaults.stuck_after } else { stuck_after },
+        proxies: proxies(variables)?,
+    })
 }
 
-/// Values that may be several in one text, between commas; in double quotes a comma is a character
-/// like any other, and two quotes are one.
-fn list(option: &str, texts: &[String]) -> Result<Vec<String>, Failure> {
-    let mut values = Vec::new();
-    for text in texts {
-        let mut rest = text.as_str();
-        loop {
-            let Some(quoted) = rest.strip_prefix('"') else {
-                let (value, after) = rest.split_once(',').unzip();
-                values.push(value.unwrap_or(rest).to_owned());
-                match after {
-                    Some(after) => rest = after,
-                    None => break,
-                }
-                continue;
-            };
-            let (value, after) = quoted_value(quoted).ok_or_else(|| {
-                Failure::input(
-                    format!("the quotes in {option} {text} cannot be read"),
-                    "end what begins with a quote by one; write \"\" for a quote within",
-                )
-            })?;
-            values.push(value);
-            match after.strip_prefix(',') {
-                Some(after) => rest = after,
-                None => break,
-            }
-        }
-    }
-    Ok(values)
-}
-
-/// What is before the closing quote, and what follows it: a comma or nothing.
-fn quoted_value(text: &str) -> Option<(String, &str)> {
-    let mut value = String::new();
-    let mut rest = text;
-    loop {
-        let (before, after) = rest.split_once('"')?;
-        value.push_str(before);
-        match after.strip_prefix('"') {
-            Some(after) => {
-                value.push('"');
-                rest = after;
-            }
-            None if after.is_empty() || after.starts_with(',') => return Some((value, after)),
-            None => return None,
-        }
-    }
+/// As every program reads them: the lower case counts first.
+fn proxies(variables: &Variables) -> Result<Proxies, Failure> {
+    let text = |names: [&str; 2]| match variables.plain(names[0])? {
+        Some(text) => Ok(Some(text)),
+        None => variables.plain(names[1]),
+    };
+    let all = text(["all_proxy", "ALL_PROXY"])?;
+    let proxy = |own: Option<String>| own.or(all.clone()).map(SecretText::new);
+    Ok(Proxies {
+        http: proxy(text(["http_proxy", "HTTP_PROXY"])?),
+        https: proxy(text(["https_proxy", "HTTPS_PROXY"])?),
+        except: text(["no_proxy", "NO_PROXY"])?,
+    })
 }
 
 #[cfg(test)]
@@ -182,75 +113,69 @@ mod tests {
         Transport::new(&args, &Variables::fixed(variables))
     }
 
-    fn texts(texts: &[&str]) -> Vec<String> {
-        texts.iter().map(|text| (*text).to_owned()).collect()
-    }
-
     #[test]
     fn nothing_given_is_no_limit_and_five_minutes() {
         let plain = transport(<_>::default(), &[]).expect("settings");
-        assert!(!plain.is_limited() && plain.extended.is_empty() && !plain.insecure_tls);
-        assert_eq!(plain.stuck_after, Some(Duration::from_secs(300)));
-        let off = TransportArgs { stuck_request_timeout: Some("0".into()), ..<_>::default() };
-        assert_eq!(transport(off, &[]).expect("settings").stuck_after, None);
+        assert!(!plain.is_limited() && !plain.http.insecure_tls);
+        assert_eq!(plain.extended, Extended::default());
+        assert_eq!(plain.http.stuck_after, Duration::from_secs(300));
+        let zero = TransportArgs { stuck_request_timeout: Some("0".into()), ..<_>::default() };
+        let zero = transport(zero, &[]).expect("settings");
+        assert_eq!(zero.http.stuck_after, Duration::from_secs(300));
     }
 
     #[test]
     fn options_beat_variables() {
+        let room = tempfile::tempdir().expect("a directory");
+        let path = |name: &str| room.path().join(name).to_str().expect("UTF-8").to_owned();
+        for name in ["a", "b", "c", "t", "x", "y", "z"] {
+            std::fs::write(path(name), name).expect("written");
+        }
+        let authorities = format!("{},{}", path("a"), path("b"));
+        let certificate = path("c");
         let variables = [
-            ("RESTIC_CACERT", "/a,/b"),
-            ("RESTIC_TLS_CLIENT_CERT", "/c"),
+            ("RESTIC_CACERT", authorities.as_str()),
+            ("RESTIC_TLS_CLIENT_CERT", certificate.as_str()),
             ("RESTIC_HTTP_USER_AGENT", "me"),
         ];
-        let of_variables = transport(<_>::default(), &variables).expect("settings");
-        assert_eq!(of_variables.root_certificates, ["/a", "/b"].map(PathBuf::from));
-        assert_eq!(of_variables.client_certificate, Some("/c".into()));
-        assert_eq!(of_variables.user_agent.as_deref(), Some("me"));
+        let shown = |http: &Http| http.client_certificate.as_ref().map(|it| it.expose().to_vec());
+        let of_variables = transport(<_>::default(), &variables).expect("settings").http;
+        assert_eq!(of_variables.ca_certificates, ["a", "b"]);
+        assert_eq!(shown(&of_variables), Some(b"c".to_vec()));
+        assert_eq!(of_variables.user_agent, "me");
         let args = TransportArgs {
-            cacert: texts(&["/x,/y", "/z"]),
-            tls_client_cert: Some("/t".into()),
+            cacert: vec![format!("{},{}", path("x"), path("y")), path("z")],
+            tls_client_cert: Some(path("t").into()),
             http_user_agent: Some("you".into()),
             limit_upload: 7,
             ..<_>::default()
         };
         let given = transport(args, &variables).expect("settings");
-        assert_eq!(given.root_certificates, ["/x", "/y", "/z"].map(PathBuf::from));
-        assert_eq!(given.client_certificate, Some("/t".into()));
-        assert_eq!(given.user_agent.as_deref(), Some("you"));
-        assert_eq!(given.upload_limit.map(NonZeroU64::get), Some(7 << 10));
-        assert!(given.is_limited() && given.download_limit.is_none());
+        assert_eq!(given.http.ca_certificates, ["x", "y", "z"]);
+        assert_eq!(shown(&given.http), Some(b"t".to_vec()));
+        assert_eq!(given.http.user_agent, "you");
+        assert_eq!(given.limits.up.map(NonZeroU64::get), Some(7 << 10));
+        assert!(given.is_limited() && given.limits.down.is_none());
     }
 
     #[test]
-    fn options_of_storage_are_keys_and_values() {
-        let of = |options: &[&str]| {
-            let option = texts(options);
-            transport(TransportArgs { option, ..<_>::default() }, &[]).map(|it| it.extended)
+    fn proxies_come_from_either_case() {
+        let of =
+            |variables: &[(&str, &str)]| proxies(&Variables::fixed(variables)).expect("proxies");
+        let text = |secret: Option<SecretText>| {
+            secret.map(|text| String::from_utf8(text.expose().to_vec()).expect("UTF-8"))
         };
-        let found = of(&["S3.Region= eu ,s3.layout=default", "\"sftp.args=-o \"\"a,b\"\"\",x"]);
-        let expected =
-            [("s3.layout", "default"), ("s3.region", "eu"), ("sftp.args", "-o \"a,b\""), ("x", "")];
-        let expected = expected.map(|(key, value)| (key.to_owned(), value.to_owned()));
-        assert_eq!(found.expect("options"), BTreeMap::from(expected));
-        for wrong in [&["=x"][..], &[""], &["a=1", "a=2"], &["\"a=1"], &["\"a\"b=1"]] {
-            of(wrong).expect_err("refused");
-        }
+        let proxies = of(&[("HTTPS_PROXY", "A"), ("https_proxy", "a"), ("NO_PROXY", "x,y")]);
+        assert_eq!(text(proxies.https).as_deref(), Some("a"));
+        assert_eq!(text(proxies.http), None);
+        assert_eq!(proxies.except.as_deref(), Some("x,y"));
+        assert_eq!(text(of(&[("ALL_PROXY", "b")]).http).as_deref(), Some("b"));
     }
 
     #[test]
-    fn directories_know_their_own_options() {
-        let check = |option: &str| {
-            let option = texts(&[option]);
-            let args = TransportArgs { option, ..<_>::default() };
-            transport(args, &[]).expect("settings").check_local()
-        };
-        for fine in ["local.connections=5", "local.layout=default", "s3.anything=x"] {
-            check(fine).expect(fine);
-        }
-        for wrong in
-            ["local.connections=0", "local.connections=x", "local.layout=s3legacy", "local.x"]
-        {
-            check(wrong).expect_err(wrong);
-        }
+    fn files_that_are_named_must_be_there() {
+        let args = TransportArgs { cacert: vec!["/no/such/file".into()], ..<_>::default() };
+        transport(args, &[]).expect_err("no such file");
+        transport(<_>::default(), &[("RESTIC_CACERT", "/no/such/file")]).expect_err("likewise");
     }
 }

@@ -46,7 +46,7 @@ fn an_existing_repository_is_not_written_over() {
 #[test]
 fn places_and_formats_of_other_builds_are_named() {
     let place = Place::new();
-    place.run(&["-r", "s3:host/bucket", "init"]).refused(1, &["s3: are not supported"]);
+    place.run(&["-r", "s3:host", "init"]).refused(1, &["s3: bucket name not found"]);
     place.run(&["-r", "foo:bar", "init"]).refused(1, &["invalid backend", "`local:`"]);
     place.run(&["init", "--format=kopia"]).refused(1, &["kopia repositories is not supported"]);
     place.run(&["init", "--repository-version=3"]).refused(1, &["no repository version"]);

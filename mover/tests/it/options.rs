@@ -90,8 +90,8 @@ fn values_that_cannot_be_meant_are_refused_wherever_they_come_from() {
     for (args, word) in [
         (&["-o", "=x"][..], "has no name"),
         (&["-o", "a=1", "-o", "a=2"], "more than once"),
-        (&["-o", "local.connections=none"], "no option local.connections=none"),
-        (&["-o", "local.speed=1"], "no option local.speed=1"),
+        (&["-o", "local.connections=none"], "option local.connections is \"none\""),
+        (&["-o", "local.speed=1"], "option local.speed is not known"),
         (&["--limit-upload=fast"], "--limit-upload"),
         (&["--stuck-request-timeout=5"], "cannot read the duration"),
         (&["--pack-size=129"], "packs of 129 MiB"),

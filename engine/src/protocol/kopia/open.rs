@@ -66,14 +66,14 @@ pub async fn layout(plain: &Store) -> Result<Layout, Fault> {
     })
 }
 
-/// Opens the repository in `store`.
+/// Opens the repository in `store`, whose first object holds `bytes`.
 pub async fn open(
     store: &Store,
+    bytes: &[u8],
     password: &Password,
     pool: &Arc<rayon::ThreadPool>,
 ) -> Result<Opened, OpenError> {
-    let bytes = store.read(&config_key(), Range::All).await.map_err(Fault::from)?;
-    let blob = FormatBlob::decode(&bytes).map_err(damaged)?;
+    let blob = FormatBlob::decode(bytes).map_err(damaged)?;
     let id = to_hex(&blob.unique_id);
     let (password, pool) = (password.clone(), Arc::clone(pool));
     let opened = tokio::task::spawn_blocking(move || {

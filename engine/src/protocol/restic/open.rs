@@ -32,7 +32,7 @@ use crate::{
     fault::Fault,
     protocol::keys::{OpenError, Owner},
     store::{
-        Existing, Key, Range, Store,
+        Existing, Key, Store,
         cache::{CacheOptions, known::Known},
         layout::Layout,
     },
@@ -112,18 +112,18 @@ pub fn config_key() -> Key {
     key_of(FileName::Config)
 }
 
-/// Opens the repository in `store`.
+/// Opens the repository in `store`, whose config file holds `sealed`.
 pub async fn open(
     store: &Store,
+    sealed: &[u8],
     password: &Password,
     options: &OpenOptions,
     pool: &Arc<rayon::ThreadPool>,
     clock: Arc<dyn Clock>,
     entropy: Entropy,
 ) -> Result<Opened, OpenError> {
-    let sealed = store.read(&config_key(), Range::All).await.map_err(Fault::from)?;
     let (key, master) = keys::unlock(store, password, options.key_hint.as_deref(), pool).await?;
-    let config = read_config(&master, &sealed)?;
+    let config = read_config(&master, sealed)?;
     if let Some(cache) = &options.cache {
         let known = Known { repository: config.id.0, key: key.0, config: sealed.to_vec() };
         known.save(&cache.base, &store.location());

@@ -64,8 +64,9 @@ pub struct S3Credentials {
     pub web_identity: Option<WebIdentity>,
     /// Configuration files with profiles.
     pub profile: Profile,
-    /// An agent beside this process.
-    pub container: Option<ContainerCredentials>,
+    /// Whether an agent beside this process is asked. Only the SDK's own variables say where it is
+    /// and how it is asked, and only the SDK reads them.
+    pub container: bool,
     /// Whether the machine's own metadata service is not asked.
     pub no_machine: bool,
     /// Where that service is, if not at its usual address.
@@ -107,17 +108,6 @@ pub struct Profile {
     pub credentials_file: Option<PathBuf>,
     /// Where the usual places are.
     pub home: Option<PathBuf>,
-}
-
-/// An agent that hands credentials out.
-#[derive(Clone, Debug)]
-pub struct ContainerCredentials {
-    /// Its URL.
-    pub url: String,
-    /// What it wants to be shown.
-    pub token: Option<SecretText>,
-    /// The file where that is, which may change.
-    pub token_file: Option<PathBuf>,
 }
 
 /// A role to change into.

@@ -354,7 +354,7 @@ fn own_trees(
     targets: &[PathBuf],
 ) -> Result<Vec<Vec<u8>>, Failure> {
     let repository = match settings.chosen()? {
-        Chosen::Default(default) => default.location().path().map(Path::to_owned),
+        Chosen::Default(default) => Some(default.path()),
         Chosen::Given(_) => None,
     };
     let trees = repository.into_iter().chain(settings.cache_directory()?);

@@ -1,0 +1,284 @@
+//! A proxy in front of a store's server that counts requests and spoils some of them.
+//!
+//! Invariants
+//! - It listens on loopback alone, on a thread of its own that ends when it is dropped.
+//! - Without rules it hands everything on as it is. A rule is used up in the order of the requests
+//!   that match it.
+//!
+//! Not here: TLS, and anything but HTTP/1.1.
+
+mod answer;
+
+use std::{
+    convert::Infallible,
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, combinators::BoxBody};
+use hyper::{Request, Response, body::Incoming, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::oneshot,
+};
+
+/// A running proxy.
+#[derive(Debug)]
+pub struct Toxic {
+    address: SocketAddr,
+    state: Arc<State>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What goes wrong, and when.
+#[derive(Clone, Debug)]
+pub struct Dose {
+    /// Requests with this method; any where it is empty.
+    pub method: String,
+    /// Requests whose path and query contain this.
+    pub target: String,
+    /// Matching requests that still go well.
+    pub skip: usize,
+    /// Matching requests after those that do not.
+    pub times: usize,
+    /// How.
+    pub poison: Poison,
+}
+
+/// How a request goes wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Poison {
+    /// It is handed on so much later.
+    Latency(Duration),
+    /// It is refused with 503, with so many seconds to wait.
+    Busy {
+        /// Seconds that the answer asks for.
+        retry_after: Option<u64>,
+    },
+    /// The connection is closed before anything happens.
+    Reset,
+    /// It happens, and the connection is closed instead of an answer.
+    LoseAnswer,
+    /// The answer's body ends half-way.
+    Truncate,
+    /// The answer's body stands still half-way and never goes on.
+    Stall,
+    /// The answer's body comes in pieces of 1 KiB, so long apart.
+    Drip(Duration),
+    /// A web page is the answer.
+    Page,
+}
+
+/// A request that came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Its method.
+    pub method: String,
+    /// Path and query.
+    pub target: String,
+    /// What was answered; `None` where nothing was.
+    pub status: Option<u16>,
+    /// Whether it was spoilt.
+    pub is_spoilt: bool,
+}
+
+#[derive(Debug)]
+struct State {
+    upstream: SocketAddr,
+    doses: Mutex<Vec<Dose>>,
+    seen: Mutex<Vec<Seen>>,
+}
+
+type Answer = Response<BoxBody<Bytes, io::Error>>;
+
+impl Dose {
+    /// Every request goes wrong so.
+    #[must_use]
+    pub fn always(poison: Poison) -> Self {
+        Self { method: String::new(), target: String::new(), skip: 0, times: usize::MAX, poison }
+    }
+
+    /// Requests with a method whose target contains a text go wrong so, after `skip` of them and
+    /// `times` of them.
+    #[must_use]
+    pub fn of(method: &str, target: &str, skip: usize, times: usize, poison: Poison) -> Self {
+        Self { method: method.to_owned(), target: target.to_owned(), skip, times, poison }
+    }
+}
+
+impl Toxic {
+    /// A proxy in front of the server at `upstream`.
+    ///
+    /// # Panics
+    /// Where no port can be had.
+    #[must_use]
+    pub fn before(upstream: SocketAddr) -> Self {
+        let state = Arc::new(State { upstream, doses: Mutex::default(), seen: Mutex::default() });
+        let (tell, told) = std::sync::mpsc::channel();
+        let (stop, stopped) = oneshot::channel();
+        let serving = Arc::clone(&state);
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime").block_on(async move {
+                let listener =
+                    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a loopback port");
+                tell.send(listener.local_addr().expect("bound")).expect("somebody waits");
+                tokio::select! {
+                    () = accept(listener, serving) => {}
+                    _ = stopped => {}
+                }
+            });
+        });
+        let address = told.recv().expect("the proxy listens");
+        Self { address, state, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Orders a fault.
+    pub fn add(&self, dose: Dose) {
+        lock(&self.state.doses).push(dose);
+    }
+
+    /// Orders nothing any more.
+    pub fn clear(&self) {
+        lock(&self.state.doses).clear();
+    }
+
+    /// Whether every fault that was ordered for a number of times has happened so often, so that a
+    /// test knows that it tested something.
+    #[must_use]
+    pub fn all_happened(&self) -> bool {
+        lock(&self.state.doses).iter().all(|dose| matches!(dose.times, 0 | usize::MAX))
+    }
+
+    /// The requests so far; they are forgotten.
+    #[must_use]
+    pub fn take_seen(&self) -> Vec<Seen> {
+        std::mem::take(&mut lock(&self.state.seen))
+    }
+}
+
+impl Drop for Toxic {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _or_it_has_ended = stop.send(());
+        }
+        if let Some(thread) = self.thread.take() {
+            let _panicked_or_not = thread.join();
+        }
+    }
+}
+
+impl State {
+    /// What is wrong with this request: the first dose that is due. Doses after it do not count it.
+    fn poison(&self, method: &str, target: &str) -> Option<Poison> {
+        for dose in lock(&self.doses).iter_mut() {
+            let matches =
+                (dose.method.is_empty() || dose.method == method) && target.contains(&dose.target);
+            if !matches {
+                continue;
+            }
+            if dose.skip > 0 {
+                dose.skip -= 1;
+            } else if dose.times > 0 {
+                // Without end stays without end.
+                dose.times -= usize::from(dose.times < usize::MAX);
+                return Some(dose.poison.clone());
+            }
+        }
+        None
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn accept(listener: TcpListener, state: Arc<State>) {
+    while let Ok((stream, _peer)) = listener.accept().await {
+        let state = Arc::clone(&state);
+        tokio::spawn(async move {
+            let service = service_fn(move |request| serve(Arc::clone(&state), request));
+            // It ends with an error whenever an answer is spoilt.
+            drop(
+                hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await,
+            );
+        });
+    }
+}
+
+async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Answer, io::Error> {
+    let method = request.method().as_str().to_owned();
+    let target = request.uri().path_and_query().map_or_else(String::new, ToString::to_string);
+    let poison = state.poison(&method, &target);
+    let is_spoilt = poison.is_some();
+    let answer = spoilt(&state, request, poison).await;
+    let status = answer.as_ref().ok().map(|answer| answer.status().as_u16());
+    lock(&state.seen).push(Seen { method, target, status, is_spoilt });
+    answer
+}
+
+async fn spoilt(
+    state: &State,
+    request: Request<Incoming>,
+    poison: Option<Poison>,
+) -> Result<Answer, io::Error> {
+    match poison {
+        None => hand_on(state, request).await,
+        Some(Poison::Latency(late)) => {
+            tokio::time::sleep(late).await;
+            hand_on(state, request).await
+        }
+        Some(Poison::Reset) => Err(io::ErrorKind::ConnectionReset.into()),
+        Some(Poison::LoseAnswer) => {
+            drop(hand_on(state, request).await?.into_body().collect().await);
+            Err(io::ErrorKind::ConnectionReset.into())
+        }
+        Some(Poison::Busy { retry_after }) => {
+            // A client that is still sending would not read the answer.
+            drop(request.into_body().collect().await);
+            Ok(answer::busy(retry_after))
+        }
+        Some(Poison::Page) => {
+            drop(request.into_body().collect().await);
+            Ok(answer::page())
+        }
+        Some(Poison::Truncate) => {
+            answer::half(hand_on(state, request).await?, answer::After::Break).await
+        }
+        Some(Poison::Stall) => {
+            answer::half(hand_on(state, request).await?, answer::After::Stall).await
+        }
+        Some(Poison::Drip(apart)) => answer::drip(hand_on(state, request).await?, apart).await,
+    }
+}
+
+/// Asks the server, over a connection of its own.
+async fn hand_on(state: &State, request: Request<Incoming>) -> Result<Answer, io::Error> {
+    let stream = TcpStream::connect(state.upstream).await?;
+    stream.set_nodelay(true)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(io::Error::other)?;
+    tokio::spawn(connection);
+    let answer = sender.send_request(request).await.map_err(io::Error::other)?;
+    Ok(answer.map(|body| body.map_err(io::Error::other).boxed()))
+}
+
+/// An error that cannot be, for bodies in memory.
+fn never(never: Infallible) -> io::Error {
+    match never {}
+}
