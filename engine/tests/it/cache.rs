@@ -125,8 +125,8 @@ fn what_was_read_once_is_not_read_again() {
     fs::remove_dir_all(&cache.base).expect("removed");
     let (log, recording) = watched();
     scene.check_whole(&cache.open(&scene, recording));
-    let kinds = ["config", "data", "index", "keys", "snapshots"].map(str::to_owned);
-    assert_eq!(read(&log.take()), BTreeSet::from(kinds));
+    let kinds = ["config", "data", "index", "keys", "kopia.repository", "snapshots"];
+    assert_eq!(read(&log.take()), BTreeSet::from(kinds.map(str::to_owned)));
     // Snapshots and index are there from then on.
     let (log, recording) = watched();
     let repository = cache.open(&scene, recording);
