@@ -134,7 +134,7 @@ async fn run_from(
     cancel: &Cancel,
 ) -> Result<Report, BackupError> {
     let started = repository.environment().clock.now();
-    let mut patience = Patience::new(options.lock_patience);
+    let mut patience = Patience::new(options.lock_patience).told(options.listener.clone());
     let backup = Backup { repository, origin, options, monitor, cancel, started };
     loop {
         match backup.attempt(&mut patience).await {
@@ -190,6 +190,8 @@ impl Backup<'_> {
                 hostname: self.options.hostname.clone(),
                 username: self.options.username.clone(),
                 patience: self.options.lock_patience,
+                lineage: self.options.lineage.clone(),
+                listener: self.options.listener.clone(),
             };
             self.repository.protocol().announce_early(&announcement, patience, &cancel).await?
         };

@@ -77,8 +77,9 @@ pub enum Fault {
     /// The system gives no random bytes.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
-    /// The lock could not be refreshed for so long that others may think its holder dead.
-    #[error("the repository's lock could not be refreshed in time")]
+    /// The lock could not be refreshed for so long that others may think its holder dead, or somebody
+    /// removed it.
+    #[error("the repository's lock was lost: it could not be refreshed in time, or was removed")]
     LockLost,
     /// The operation was cancelled.
     #[error("cancelled")]
@@ -156,7 +157,9 @@ impl Fault {
             }
             Self::Unsettled { .. } => "try again when the other programs at work are done",
             Self::Unsupported { .. } => "use a newer version of Windlass",
-            Self::LockLost => "look at the connection to the store, then run again",
+            Self::LockLost => {
+                "see who removed it, or look at the connection to the store; then run again"
+            }
             Self::Stream { .. } => "nothing was saved: look at what should have written the data",
             Self::Entropy(_) => "give this process access to the system's random generator",
             Self::Cancelled => "run again to go on; what was stored is kept",

@@ -91,6 +91,7 @@ pub mod model;
 pub mod monitor;
 pub mod owner;
 mod packing;
+mod process;
 pub mod protocol;
 pub mod reader;
 pub mod reclaim;

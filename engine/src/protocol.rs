@@ -10,13 +10,15 @@
 //! - Announcing takes two steps, since others may announce themselves at the same moment: a
 //!   [`Pending`] gives the right to read, and what it read may be overtaken; only the [`Presence`] it
 //!   [settles](Protocol::settle) into gives the right to store anything.
-//! - A [`Presence`] is refreshed while it is held; if that fails for too long, the operation is
-//!   cancelled before others may think its holder dead.
+//! - A [`Presence`] is refreshed while it is held; if that fails for too long, or somebody removed
+//!   it, the operation is cancelled. Before a root becomes visible and before anything is removed
+//!   the store is asked whether it is still there.
 
 pub mod amend;
 pub mod holders;
 pub mod keys;
 pub mod kopia;
+pub mod listener;
 pub mod object;
 pub mod open;
 mod patience;
@@ -74,6 +76,11 @@ pub struct Announcement {
     pub username: String,
     /// How long to wait for others.
     pub patience: std::time::Duration,
+    /// Who of all that share the repository this is, where somebody sees to it that there are never
+    /// two of the same: what an earlier one left is then nobody's.
+    pub lineage: Option<String>,
+    /// Who hears what it meets.
+    pub listener: listener::Listener,
 }
 
 /// Others can see that someone is at work here, and whether they tolerate it is not known yet.
@@ -173,7 +180,7 @@ impl Protocol {
         announcement: &Announcement,
         cancel: &Cancel,
     ) -> Result<Presence, AnnounceError> {
-        let mut patience = Patience::new(announcement.patience);
+        let mut patience = Patience::new(announcement.patience).told(announcement.listener.clone());
         loop {
             let pending = self.announce_early(announcement, &mut patience, cancel).await?;
             match self.settle(pending, &Segments::default(), cancel).await {
@@ -323,7 +330,7 @@ impl Protocol {
         let _everything_is_findable = published;
         match self {
             Self::Restic(protocol) => {
-                presence.check()?;
+                presence.confirm().await?;
                 protocol.commit_root(root).await
             }
             Self::Kopia(_) => Err(read_only()),
@@ -360,6 +367,15 @@ impl Presence {
         match self {
             Self::Restic(lock) => lock.check(),
             Self::Silent => Err(Fault::Bug("writing without having announced it")),
+        }
+    }
+
+    /// The same, and asks the store: fails where somebody else removed it.
+    pub async fn confirm(&self) -> Result<(), Fault> {
+        self.check()?;
+        match self {
+            Self::Restic(lock) => lock.confirm().await,
+            Self::Silent => Ok(()),
         }
     }
 

@@ -92,6 +92,10 @@ pub(crate) struct GlobalArgs {
     /// How long to wait for others' locks, like 90s, 5m or 2h [default: not at all]
     #[arg(long, global = true, value_name = "DURATION")]
     pub(crate) retry_lock: Option<String>,
+    /// Name of whoever backs up here, where somebody sees to it that there are never two of that
+    /// name at work: locks that an earlier one left are removed at once [env: WINDLASS_LINEAGE]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) lineage: Option<String>,
     /// Print JSON messages instead of text
     #[arg(long, global = true)]
     pub(crate) json: bool,

@@ -11,7 +11,9 @@ use windlass_engine::{
     format::secret::Password,
     owner::Owners,
     protocol::{
-        Access, AnnounceError, Announcement, Patience, Pending, Presence, keys::OpenError,
+        Access, AnnounceError, Announcement, Patience, Pending, Presence,
+        keys::OpenError,
+        listener::{Listener, Met},
         open::InitOptions,
     },
     repository::{Environment, Place, Repository},
@@ -23,6 +25,7 @@ use crate::{
     location::Location,
     output::{self, Output},
     settings::{Chosen, Settings, password::Purpose, source::SourceArgs},
+    units,
 };
 
 /// What a command works with.
@@ -185,7 +188,32 @@ impl Session {
             hostname: hostname(),
             username: username(),
             patience: self.settings.lock_patience,
+            lineage: self.settings.lineage.clone(),
+            listener: self.listener(),
         }
+    }
+
+    /// Says on standard error whom this command waits for, and which locks it cleared away.
+    pub(crate) fn listener(&self) -> Listener {
+        let output = Arc::clone(&self.output);
+        Listener::new(move |met| match met {
+            Met::Waiting { by, next, left } => {
+                let whole = |time: &Duration| Duration::from_secs(time.as_secs_f64().ceil() as u64);
+                let (next, left) = (units::clock(whole(next)), units::clock(whole(left)));
+                output.warn(&format!(
+                    "waiting: repository is already locked {by}; trying again in {next}, for \
+                     {left} at most"
+                ));
+            }
+            Met::Cleared { by, why } => {
+                output.warn(&format!("removed a lock that nobody holds, taken {by}: {why}"));
+            }
+        })
+    }
+
+    /// How long this command waits for others.
+    fn patience(&self) -> Patience {
+        Patience::new(self.settings.lock_patience).told(self.listener())
     }
 
     /// Tells others that this command is at work in the repository.
@@ -240,7 +268,7 @@ impl Session {
         repository: &Repository,
         work: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
-        let mut patience = Patience::new(self.settings.lock_patience);
+        let mut patience = self.patience();
         let presence = loop {
             let pending = self.announce_reader(repository, &mut patience).await?;
             match repository.settle_reader(pending, &self.cancel).await {
@@ -261,7 +289,7 @@ impl Session {
         repository: &Repository,
         work: impl AsyncFn(&Cancel) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let mut patience = Patience::new(self.settings.lock_patience);
+        let mut patience = self.patience();
         loop {
             let pending = self.announce_reader(repository, &mut patience).await?;
             let attempt = self.cancel.child();

@@ -50,6 +50,8 @@ pub(crate) struct Settings {
     pub(crate) compression: Compression,
     pub(crate) pack_bytes: u64,
     pub(crate) lock_patience: Duration,
+    /// Who this is of those there are never two of.
+    pub(crate) lineage: Option<String>,
     pub(crate) transport: Transport,
     /// What the repository is called when its password is asked for.
     whose: &'static str,
@@ -102,6 +104,11 @@ impl Settings {
         }
         let lock_patience =
             global.retry_lock.as_deref().map_or(Ok(Duration::ZERO), units::parse_duration)?;
+        let lineage = match &global.lineage {
+            Some(name) => Some(name.clone()),
+            None => variables.of("WINDLASS_", "LINEAGE")?,
+        };
+        let lineage = lineage.filter(|name| !name.is_empty());
         if global.repo.is_some() && global.repository_file.is_some() {
             return Err(Failure::input(
                 "options --repo and --repository-file are mutually exclusive",
@@ -112,7 +119,16 @@ impl Settings {
         let transport = Transport::new(&global.transport, &variables)?;
         let pack_bytes = pack_mib << 20;
         let whose = "repository";
-        Ok(Self { global, variables, compression, pack_bytes, lock_patience, transport, whose })
+        Ok(Self {
+            global,
+            variables,
+            compression,
+            pack_bytes,
+            lock_patience,
+            lineage,
+            transport,
+            whose,
+        })
     }
 
     /// The repository to work on.

@@ -5,7 +5,7 @@ use std::{fmt, io::Read, path::PathBuf, time::Duration};
 use windlass_format::time::Timestamp;
 
 use super::{compare::Policy, parent::ParentChoice};
-use crate::filter::Filter;
+use crate::{filter::Filter, protocol::listener::Listener};
 
 /// Bytes of one file that come from elsewhere than a file system: standard input, a command.
 pub struct Stream {
@@ -61,6 +61,10 @@ pub struct Options {
     pub skip_if_unchanged: bool,
     /// How long to wait for others' locks.
     pub lock_patience: Duration,
+    /// See [`Announcement::lineage`](crate::protocol::Announcement::lineage).
+    pub lineage: Option<String>,
+    /// Who hears of others' locks.
+    pub listener: Listener,
 }
 
 impl Options {
@@ -86,6 +90,8 @@ impl Options {
             dry_run: false,
             skip_if_unchanged: false,
             lock_patience: Duration::ZERO,
+            lineage: None,
+            listener: Listener::default(),
         }
     }
 }

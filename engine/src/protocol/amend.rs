@@ -25,7 +25,7 @@ impl Protocol {
     ) -> Result<RootId, Fault> {
         match self {
             Self::Restic(protocol) => {
-                presence.check()?;
+                presence.confirm().await?;
                 protocol.amend_root(root, amendment).await
             }
             Self::Kopia(_) => Err(read_only()),
@@ -44,7 +44,7 @@ impl Protocol {
         let _everything_is_findable = published;
         match (self, from) {
             (Self::Restic(protocol), Self::Restic(from)) => {
-                presence.check()?;
+                presence.confirm().await?;
                 protocol.adopt_root(from, root).await
             }
             (Self::Restic(_), Self::Kopia(_)) => {

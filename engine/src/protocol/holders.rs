@@ -1,9 +1,13 @@
 //! Who announced to be at work, and clearing away after those who are not any more.
 //!
 //! Invariants
-//! - Only those are cleared away without being told to whose announcement is older than any that is
-//!   kept fresh, or whose process on this host is gone.
+//! - Only those are cleared away without being told to that stand for nobody, see [`Stale`]; one of
+//!   a process that is known to be alive never is.
+//! - Whoever announces itself clears away without being asked, and takes less for an answer: that
+//!   the number of a process is not in use here is no proof, it may be one of another namespace.
 //! - One that cannot be read is left alone, unless all are to go.
+
+use std::fmt;
 
 use windlass_format::time::Timestamp;
 
@@ -34,6 +38,18 @@ pub enum Stale {
     Old,
     /// It was made on this host by a process that is gone.
     Gone,
+    /// Its holder is one that there are never two of, and this is the next one.
+    Succeeded,
+}
+
+impl fmt::Display for Stale {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Old => "not refreshed for half an hour",
+            Self::Gone => "that process is gone",
+            Self::Succeeded => "this is the next one of that name",
+        })
+    }
 }
 
 /// Which announcements to clear away.

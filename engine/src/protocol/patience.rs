@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::AnnounceError;
+use super::{
+    AnnounceError,
+    listener::{Listener, Met},
+};
 use crate::{cancel::Cancel, fault::Fault};
 
 const FIRST_WAIT: Duration = Duration::from_secs(5);
@@ -22,13 +25,21 @@ pub struct Patience {
     give_up: Instant,
     wait: Duration,
     overtaken: u32,
+    listener: Listener,
 }
 
 impl Patience {
     /// Waits for others for `total`, counted from now.
     #[must_use]
     pub fn new(total: Duration) -> Self {
-        Self { give_up: Instant::now() + total, wait: FIRST_WAIT, overtaken: 0 }
+        let listener = Listener::default();
+        Self { give_up: Instant::now() + total, wait: FIRST_WAIT, overtaken: 0, listener }
+    }
+
+    /// Whoever waits tells it to this one.
+    #[must_use]
+    pub fn told(self, listener: Listener) -> Self {
+        Self { listener, ..self }
     }
 
     /// Waits before another attempt, longer each time, or fails with what ended the last one.
@@ -38,10 +49,12 @@ impl Patience {
         cancel: &Cancel,
     ) -> Result<(), AnnounceError> {
         match error {
-            AnnounceError::Busy { .. } if Instant::now() < self.give_up => {
+            AnnounceError::Busy { by } if Instant::now() < self.give_up => {
                 let left = self.give_up - Instant::now();
+                let next = self.wait.min(left);
+                self.listener.hear(Met::Waiting { by: &by, next, left });
                 tokio::select! {
-                    () = sleep(self.wait.min(left)) => {}
+                    () = sleep(next) => {}
                     () = cancel.cancelled() => return Err(Fault::Cancelled.into()),
                 }
                 self.wait = (self.wait * 2).min(LONGEST_WAIT);

@@ -88,7 +88,7 @@ impl Protocol {
     ) -> Result<Replaced, Fault> {
         match self {
             Self::Restic(protocol) => {
-                presence.check()?;
+                presence.confirm().await?;
                 protocol.write_segments(presence, stay).await?;
                 Ok(Replaced { old })
             }

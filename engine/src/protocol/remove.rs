@@ -3,11 +3,13 @@
 //! Invariants
 //! - What others may be looking at is removed only with a [`DeleteRight`]. It is lent by an
 //!   exclusive [`Presence`] and cannot outlive it.
-//! - The right is asked again before every removal: where the presence was lost meanwhile, nothing
-//!   more is removed.
+//! - The right is asked again before every removal, and the store, too, before the first one and
+//!   every few seconds: where the presence was lost or taken away meanwhile, nothing more is removed.
 //! - What is gone already counts as removed.
 
-use tokio::task::JoinSet;
+use std::time::Duration;
+
+use tokio::{task::JoinSet, time::Instant};
 
 use super::{Presence, Protocol};
 use crate::{
@@ -17,6 +19,9 @@ use crate::{
     model::root::RootId,
     store::{Failure, Key, Store},
 };
+
+/// How long an answer of the store that the presence is there is good for.
+const CONFIRMED_FOR: Duration = Duration::from_secs(3);
 
 /// The right to remove what others might need: there are no others.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +47,12 @@ impl DeleteRight<'_> {
                 Err(Fault::Bug("removing without having announced it"))
             }
         }
+    }
+
+    /// The same, and asks the store.
+    async fn confirm(&self) -> Result<(), Fault> {
+        self.check()?;
+        self.presence.confirm().await
     }
 }
 
@@ -77,13 +88,20 @@ pub(super) async fn remove_all<T: Send + 'static>(
     let connections = store.capabilities().connections.max(1);
     let mut removals = JoinSet::new();
     let mut stopped = Ok(());
+    let mut confirmed: Option<Instant> = None;
     let mut keys = keys.into_iter();
     loop {
         while removals.len() < connections
             && stopped.is_ok()
             && let Some((key, what)) = keys.next()
         {
-            stopped = right.check();
+            stopped = match confirmed.is_some_and(|at| at.elapsed() < CONFIRMED_FOR) {
+                true => right.check(),
+                false => {
+                    confirmed = Some(Instant::now());
+                    right.confirm().await
+                }
+            };
             if cancel.is_cancelled() {
                 stopped = Err(Fault::Cancelled);
             }

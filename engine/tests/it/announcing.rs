@@ -14,7 +14,7 @@ use windlass_engine::{
     cancel::Cancel,
     fault::Class,
     monitor::Silent,
-    protocol::{Access, AnnounceError, Announcement, Patience},
+    protocol::{Access, AnnounceError, Announcement, Patience, listener::Listener},
     repository::Repository,
     store::{Backend, Key, memory::MemoryStore},
 };
@@ -33,6 +33,8 @@ fn announcement(access: Access) -> Announcement {
         hostname: "another host".into(),
         username: "somebody".into(),
         patience: Duration::ZERO,
+        lineage: None,
+        listener: Listener::default(),
     }
 }
 

@@ -16,7 +16,7 @@ use windlass_engine::{
         root::RootId,
     },
     monitor::Silent,
-    protocol::{Access, Announcement, amend::Amendment},
+    protocol::{Access, Announcement, amend::Amendment, listener::Listener},
     repository::{Place, Repository},
     store::{Failure, Key, memory::MemoryStore},
 };
@@ -37,6 +37,8 @@ fn announcement(access: Access) -> Announcement {
         hostname: "another host".into(),
         username: "somebody".into(),
         patience: Duration::ZERO,
+        lineage: None,
+        listener: Listener::default(),
     }
 }
 

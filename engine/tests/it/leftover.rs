@@ -9,7 +9,7 @@ use std::{
 
 use windlass_engine::{
     cancel::Cancel,
-    protocol::{Access, Announcement},
+    protocol::{Access, Announcement, listener::Listener},
     repository::{Place, Repository},
 };
 use windlass_format::restic::config::Version;
@@ -68,6 +68,8 @@ fn a_backup_removes_what_killed_writers_left_a_day_ago() {
         hostname: "elsewhere".into(),
         username: "somebody".into(),
         patience: Duration::ZERO,
+        lineage: None,
+        listener: Listener::default(),
     };
     let other = scene.try_open_at(&Place::local(&at)).expect("opened");
     let cancel = Cancel::new();

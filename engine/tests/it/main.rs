@@ -10,6 +10,7 @@ mod damage;
 mod dialects;
 mod faults;
 mod filter;
+mod holders;
 mod interop;
 mod items;
 mod kopia;

@@ -53,6 +53,8 @@ fn an_unchanged_backup_makes_these_requests_and_no_others() {
         (Read, "index"),
         // All trees lie in one pack and are read with one request.
         (Read, "data"),
+        // Whether our lock is still there.
+        (Stat, "locks"),
         (Write, "snapshots"),
         (Delete, "locks"),
     ];

@@ -8,7 +8,7 @@ use windlass_engine::{
     clock::{Clock, SystemClock, Zone},
     entropy::Entropy,
     model::{chunk::ChunkKey, root::Root},
-    protocol::{Access, Announcement, Published},
+    protocol::{Access, Announcement, Published, listener::Listener},
     repository::{Place, Repository},
     retention::{Candidate, Count, Decision, Policy, decide},
 };
@@ -80,6 +80,8 @@ fn write_all(scene: &Scene, repository: &Repository) {
         hostname: "host".into(),
         username: "me".into(),
         patience: std::time::Duration::ZERO,
+        lineage: None,
+        listener: Listener::default(),
     };
     scene.runtime.block_on(async {
         let protocol = repository.protocol();

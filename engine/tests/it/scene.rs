@@ -100,6 +100,16 @@ fn objects_with(version: Version, extra: Vec<(String, String)>) -> Vec<(Key, Vec
     vec![(Key::new(format!("keys/{name}")), file), (Key::new("config"), sealed)]
 }
 
+/// A document sealed for these repositories, and its name.
+pub(super) fn sealed(directory: &str, json: &[u8]) -> (Key, Vec<u8>) {
+    let master = MasterKey::generate(&Entropy::seeded(7).bytes().expect("seeded"));
+    let nonce = Entropy::system().bytes().expect("random");
+    let mut sealed = Vec::new();
+    envelope::seal(&master, &nonce, json, &mut sealed);
+    let name = windlass_format::id::to_hex(&<[u8; 32]>::from(Sha256::digest(&sealed)));
+    (Key::new(format!("{directory}/{name}")), sealed)
+}
+
 /// The same in memory.
 pub(super) fn empty(version: Version) -> MemoryStore {
     let store = MemoryStore::new();

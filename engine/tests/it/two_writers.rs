@@ -7,7 +7,7 @@ use windlass_engine::{
     cancel::Cancel,
     fault::Class,
     monitor::Silent,
-    protocol::{Access, Announcement, Presence},
+    protocol::{Access, Announcement, Presence, listener::Listener},
     repository::{Place, Repository},
 };
 use windlass_format::restic::config::Version;
@@ -23,6 +23,8 @@ fn announce(scene: &Scene, repository: &Repository, access: Access) -> Presence 
         hostname: "another host".into(),
         username: "somebody".into(),
         patience: Duration::ZERO,
+        lineage: None,
+        listener: Listener::default(),
     };
     let cancel = Cancel::new();
     let announced = repository.protocol().announce(&announcement, &cancel);
@@ -90,6 +92,8 @@ fn whoever_deletes_is_alone() {
             hostname: HOST.into(),
             username: String::new(),
             patience: Duration::ZERO,
+            lineage: None,
+            listener: Listener::default(),
         };
         let cancel = Cancel::new();
         let result = scene.runtime.block_on(repository.protocol().announce(&announcement, &cancel));

@@ -2,11 +2,7 @@
 
 use clap::ValueEnum;
 use serde::Serialize;
-use windlass_engine::{
-    model::chunk::Role,
-    protocol::{holders::Stale, object::ObjectKind},
-    repository::Repository,
-};
+use windlass_engine::{model::chunk::Role, protocol::object::ObjectKind, repository::Repository};
 
 use super::reading;
 use crate::{
@@ -123,11 +119,7 @@ async fn locks(repository: &Repository, session: &Session) -> Result<Outcome, Fa
                 holder.hostname,
                 holder.username,
                 units::local_time(&holder.time),
-                match holder.stale {
-                    None => "",
-                    Some(Stale::Old) => ", stale: not refreshed for half an hour",
-                    Some(Stale::Gone) => ", stale: that process is gone",
-                }
+                holder.stale.map(|why| format!(", stale: {why}")).unwrap_or_default()
             ),
             Err(fault) => format!("  cannot be read: {fault}"),
         });

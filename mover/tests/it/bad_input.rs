@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use windlass_engine::{
     cancel::Cancel,
     format::secret::Password,
-    protocol::{Access, Announcement, restic::OpenOptions},
+    protocol::{Access, Announcement, listener::Listener, restic::OpenOptions},
     repository::{Environment, Place as At, Repository},
 };
 
@@ -72,6 +72,8 @@ fn a_locked_repository_is_exit_code_11() {
             hostname: "elsewhere".into(),
             username: "somebody".into(),
             patience: std::time::Duration::ZERO,
+            lineage: None,
+            listener: Listener::default(),
         };
         let repository = repository.expect("opens");
         repository.protocol().announce(&announcement, &Cancel::new()).await.expect("a lock")

@@ -1,8 +1,11 @@
 //! Lock files: who works on a repository.
 //!
 //! ```text
-//! {"time":…,"exclusive":…,"hostname":…,"username":…,"pid":…[,"uid":…][,"gid":…]}
+//! {"time":…,"exclusive":…,"hostname":…,"username":…,"pid":…[,"uid":…][,"gid":…]
+//!  [,"windlass_process":…][,"windlass_lineage":…]}
 //! ```
+//!
+//! The last two are ours: restic passes over what it does not know.
 //!
 //! Stored like an index or snapshot, see [`super::unpacked`]. Checked against
 //! `internal/repository/lock_file.go`.
@@ -33,6 +36,10 @@ pub struct Lock {
     pub uid: u32,
     /// The holder's group id, not written if zero.
     pub gid: u32,
+    /// What tells the holder's process from others of the same number, not written if empty.
+    pub process: String,
+    /// Who of all that share the repository the holder is, not written if empty.
+    pub lineage: String,
 }
 
 impl Lock {
@@ -46,6 +53,8 @@ impl Lock {
             pid: 0,
             uid: 0,
             gid: 0,
+            process: String::new(),
+            lineage: String::new(),
         };
         let mut reader = Reader::new("lock", json);
         reader.object(|reader, key| {
@@ -57,6 +66,8 @@ impl Lock {
                 "pid" => lock.pid = reader.i64()?,
                 "uid" => lock.uid = reader.u32()?,
                 "gid" => lock.gid = reader.u32()?,
+                "windlass_process" => lock.process = reader.text()?,
+                "windlass_lineage" => lock.lineage = reader.text()?,
                 _ => reader.skip_value()?,
             }
             Ok(())
@@ -77,6 +88,13 @@ impl Lock {
         push_i64(self.pid, object.key("pid"));
         object.u64_unless_zero("uid", self.uid);
         object.u64_unless_zero("gid", self.gid);
+        for (key, text) in
+            [("windlass_process", &self.process), ("windlass_lineage", &self.lineage)]
+        {
+            if !text.is_empty() {
+                object.string(key, text);
+            }
+        }
         object.close();
         out
     }

@@ -6,14 +6,20 @@
 //! - One task keeps the lock file from the first put to the removal and does one thing at a time:
 //!   whatever becomes of those who asked for it, no put is broken off and no file is left behind.
 //! - Empty lock files are half-written and count as none; ones that cannot be read count as locks.
-//! - A lock that could not be refreshed for 22.5 minutes counts as lost: nothing more is written,
-//!   because others may take it for stale after 30.
+//! - Others are looked for until none vanishes between listing and reading: one that does may have
+//!   been refreshed, and its new file is not in that listing.
+//! - Locks that [certainly stand for nobody](super::holders::dismissal) are passed over at the first
+//!   look and removed at the second, once ours is in the store; then it is looked again.
+//! - A lock that could not be refreshed for 22.5 minutes of the clock on the wall counts as lost, and
+//!   so does one that somebody removed: nothing more is written, because others may take it for
+//!   stale after 30, and may have removed what it was to protect.
 
 use std::{
+    collections::HashMap,
     convert::Infallible,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
@@ -32,12 +38,20 @@ use windlass_format::{
     time::Timestamp,
 };
 
-use super::{Protocol, key_of, read_document};
+use super::{
+    MOST_LISTINGS, Protocol,
+    holders::{Written, dismissal},
+    key_of, read_document,
+};
 use crate::{
     cancel::Cancel,
     fault::Fault,
-    protocol::{Access, AnnounceError, Announcement, Patience},
-    store::{Existing, Failure, Store},
+    process,
+    protocol::{
+        Access, AnnounceError, Announcement, Patience,
+        listener::{Listener, Met},
+    },
+    store::{Existing, Failure, Listed, Store},
 };
 
 const SETTLE: Duration = Duration::from_millis(200);
@@ -49,7 +63,7 @@ const LOST_AFTER: Duration = Duration::from_secs(22 * 60 + 30);
 #[derive(Debug)]
 pub struct PendingLock {
     lock: Lock,
-    access: Access,
+    seeker: Seeker,
     ripe: Instant,
 }
 
@@ -58,6 +72,7 @@ pub struct PendingLock {
 pub struct Lock {
     held: Arc<Held>,
     access: Access,
+    protocol: Protocol,
     /// Its end tells the keeper to come to its own.
     stop: oneshot::Sender<Infallible>,
     keeper: JoinHandle<Result<(), Fault>>,
@@ -67,6 +82,7 @@ pub struct Lock {
 #[derive(Debug, Default)]
 struct Held {
     id: Mutex<Option<LockId>>,
+    refreshed_seconds: AtomicI64,
     lost: AtomicBool,
 }
 
@@ -87,7 +103,12 @@ impl PendingLock {
         patience: &mut Patience,
         cancel: &Cancel,
     ) -> Result<Self, AnnounceError> {
-        while let Err(error) = check_others(protocol, announcement.access, None).await {
+        let seeker = Seeker {
+            access: announcement.access,
+            lineage: announcement.lineage.clone(),
+            listener: announcement.listener.clone(),
+        };
+        while let Err(error) = seeker.check_others(protocol, None).await {
             patience.outlast(error, cancel).await?;
         }
         let file = LockFile {
@@ -98,6 +119,8 @@ impl PendingLock {
             pid: i64::from(std::process::id()),
             uid: rustix::process::getuid().as_raw(),
             gid: rustix::process::getgid().as_raw(),
+            process: process::own_birth().unwrap_or_default(),
+            lineage: announcement.lineage.clone().unwrap_or_default(),
         };
         let held = Arc::<Held>::default();
         let (tell, told) = oneshot::channel();
@@ -111,9 +134,9 @@ impl PendingLock {
         let keeper = tokio::spawn(keeper.keep(tell, stopped));
         // From here on the lock is removed by `release` or on drop, whatever happens.
         let access = announcement.access;
-        let lock = Lock { held, access, stop, keeper };
+        let lock = Lock { held, access, protocol: protocol.clone(), stop, keeper };
         told.await.unwrap_or(Err(Fault::Bug("the keeper of a lock panicked")))?;
-        Ok(Self { lock, access, ripe: Instant::now() + SETTLE })
+        Ok(Self { lock, seeker, ripe: Instant::now() + SETTLE })
     }
 
     /// Waits until those who began at the same moment can be seen.
@@ -137,8 +160,8 @@ impl PendingLock {
             if cancel.is_cancelled() {
                 return Err(Fault::Cancelled.into());
             }
-            let mine = *self.lock.held.id.lock().unwrap_or_else(PoisonError::into_inner);
-            check_others(protocol, self.access, mine).await?;
+            let mine = self.lock.held.id();
+            self.seeker.check_others(protocol, mine).await?;
             proof.await
         };
         match settled.await {
@@ -162,10 +185,28 @@ impl Lock {
     }
 
     pub(in crate::protocol) fn check(&self) -> Result<(), Fault> {
-        if self.held.lost.load(Ordering::Acquire) {
+        // The clock on the wall, because others go by it, and because a computer that sleeps stops
+        // the other one.
+        let now = self.protocol.clock.now().seconds;
+        let age = now.saturating_sub(self.held.refreshed_seconds.load(Ordering::Acquire));
+        if self.held.lost.load(Ordering::Acquire) || age > LOST_AFTER.as_secs() as i64 {
             return Err(Fault::LockLost);
         }
         Ok(())
+    }
+
+    /// Asks the store whether it is still there.
+    pub(in crate::protocol) async fn confirm(&self) -> Result<(), Fault> {
+        let mut id = self.held.id();
+        while let Some(asked) = id {
+            if self.protocol.store.exists(&key_of(FileName::Lock(asked))).await? {
+                return Ok(());
+            }
+            // The keeper tells the new file before it removes the old one.
+            id = self.held.id().filter(|new| *new != asked);
+        }
+        self.held.lost.store(true, Ordering::Release);
+        Err(Fault::LockLost)
     }
 
     /// Waits until the lock is removed: for no more than what its keeper is about, a put, and the
@@ -190,7 +231,7 @@ impl Keeper {
                 return Ok(());
             }
         };
-        self.tell_id(id);
+        self.tell(id);
         let _nobody_asks_any_more = tell.send(Ok(()));
         let mut refreshed = Instant::now();
         let mut pause = REFRESH;
@@ -199,17 +240,19 @@ impl Keeper {
                 _end = &mut stopped => break,
                 () = sleep(pause) => {}
             }
-            self.file.time = self.protocol.clock.now();
-            match put(&self.protocol, &self.file).await {
+            match self.refresh(id).await {
                 Ok(new) => {
                     refreshed = Instant::now();
                     pause = REFRESH;
-                    self.tell_id(new);
                     let old = std::mem::replace(&mut id, new);
                     // A leftover is stale in half an hour; the lock itself is the new file.
                     let _stale_soon = remove(&self.protocol.store, old).await;
                 }
-                Err(_fault) if refreshed.elapsed() < LOST_AFTER => pause = REFRESH_RETRY,
+                Err(fault)
+                    if !matches!(fault, Fault::LockLost) && refreshed.elapsed() < LOST_AFTER =>
+                {
+                    pause = REFRESH_RETRY;
+                }
                 Err(_fault) => {
                     self.held.lost.store(true, Ordering::Release);
                     self.cancel.cancel();
@@ -221,8 +264,26 @@ impl Keeper {
         remove(&self.protocol.store, id).await
     }
 
-    fn tell_id(&self, id: LockId) {
+    /// Puts a new file beside the old one; fails where somebody removed that.
+    async fn refresh(&mut self, old: LockId) -> Result<LockId, Fault> {
+        if !self.protocol.store.exists(&key_of(FileName::Lock(old))).await? {
+            return Err(Fault::LockLost);
+        }
+        self.file.time = self.protocol.clock.now();
+        let new = put(&self.protocol, &self.file).await?;
+        self.tell(new);
+        Ok(new)
+    }
+
+    fn tell(&self, id: LockId) {
+        self.held.refreshed_seconds.store(self.file.time.seconds, Ordering::Release);
         *self.held.id.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
+    }
+}
+
+impl Held {
+    fn id(&self) -> Option<LockId> {
+        *self.id.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -247,36 +308,111 @@ async fn put(protocol: &Protocol, file: &LockFile) -> Result<LockId, Fault> {
     }
 }
 
-/// Fails if another lock does not tolerate `access`.
-async fn check_others(
-    protocol: &Protocol,
+/// Whoever wants a lock, looking for those who are in the way.
+#[derive(Debug)]
+struct Seeker {
     access: Access,
-    mine: Option<LockId>,
-) -> Result<(), AnnounceError> {
-    let mut others = Vec::new();
-    let mut collect = |row: crate::store::Listed| {
-        if row.stored_bytes > 0
-            && let Some(FileName::Lock(id)) = FileName::parse(row.key.as_str())
-            && Some(id) != mine
-        {
-            others.push(id);
+    lineage: Option<String>,
+    listener: Listener,
+}
+
+/// A lock of somebody else's.
+struct Other {
+    id: LockId,
+    file: LockFile,
+    /// When the store wrote it and ours; `None` before there is one of ours.
+    written: Option<Written>,
+}
+
+impl Seeker {
+    /// Fails if another lock does not tolerate this one. With one of ours in the store, those that
+    /// stand for nobody are removed.
+    async fn check_others(
+        &self,
+        protocol: &Protocol,
+        mine: Option<LockId>,
+    ) -> Result<(), AnnounceError> {
+        for _look in 0..MOST_LISTINGS {
+            let mut cleared = false;
+            let now = protocol.clock.now();
+            for other in others(protocol, mine).await? {
+                let is_in_the_way = other.file.exclusive || self.access == Access::Exclusive;
+                let by = describe(&other.file, now);
+                match dismissal(&other.file, other.written, &now, self.lineage.as_deref()) {
+                    None if is_in_the_way => return Err(AnnounceError::Busy { by }),
+                    None => {}
+                    // The first look: the second one decides.
+                    Some(_) if mine.is_none() => {}
+                    // Ours is not listed yet, so that nothing is known of the other's age.
+                    Some(_) if other.written.is_none() && is_in_the_way => {
+                        return Err(AnnounceError::Busy { by });
+                    }
+                    Some(_) if other.written.is_none() => {}
+                    Some(why) => match remove(&protocol.store, other.id).await {
+                        Ok(()) => {
+                            cleared |= is_in_the_way;
+                            self.listener.hear(Met::Cleared { by: &by, why });
+                        }
+                        Err(fault) if is_in_the_way => return Err(fault.into()),
+                        // It may be for others to remove.
+                        Err(_fault) => {}
+                    },
+                }
+            }
+            if !cleared {
+                return Ok(());
+            }
         }
-    };
-    protocol.store.list(FileKind::Lock.directory(), &mut collect).await.map_err(Fault::from)?;
-    for id in others {
-        let other = match read_document(&protocol.store, &protocol.codec, FileName::Lock(id)).await
-        {
-            Ok(json) => LockFile::decode(&json)
-                .map_err(|damage| Fault::damaged(format!("lock {id}"), damage))?,
-            // Released between listing and reading.
-            Err(Fault::Store(error)) if error.failure == Failure::NotFound => continue,
-            Err(fault) => return Err(fault.into()),
+        Err(Fault::Unsettled { what: FileKind::Lock.directory() }.into())
+    }
+}
+
+/// The locks of others.
+async fn others(protocol: &Protocol, mine: Option<LockId>) -> Result<Vec<Other>, AnnounceError> {
+    // `None` where it vanished; a listing may go on showing it.
+    let mut known: HashMap<LockId, Option<LockFile>> = HashMap::new();
+    for _listing in 0..MOST_LISTINGS {
+        let mut listed = Vec::new();
+        let mut collect = |row: Listed| {
+            if row.stored_bytes > 0
+                && let Some(FileName::Lock(id)) = FileName::parse(row.key.as_str())
+            {
+                listed.push((id, row.modified));
+            }
         };
-        if other.exclusive || access == Access::Exclusive {
-            return Err(AnnounceError::Busy { by: describe(&other, protocol.clock.now()) });
+        protocol.store.list(FileKind::Lock.directory(), &mut collect).await.map_err(Fault::from)?;
+        let ours = listed.iter().find(|(id, _)| Some(*id) == mine).map(|(_, written)| *written);
+        listed.retain(|(id, _)| Some(*id) != mine);
+        let mut others = Vec::new();
+        let mut all = true;
+        for (id, other) in listed {
+            let file = match known.get(&id) {
+                Some(file) => file.clone(),
+                None => {
+                    let file = read_lock(protocol, id).await?;
+                    all &= file.is_some();
+                    known.entry(id).or_insert(file).clone()
+                }
+            };
+            let written = ours.map(|ours| Written { other, ours });
+            others.extend(file.map(|file| Other { id, file, written }));
+        }
+        if all {
+            return Ok(others);
         }
     }
-    Ok(())
+    Err(Fault::Unsettled { what: FileKind::Lock.directory() }.into())
+}
+
+/// What a lock says; `None` where it is not there any more.
+async fn read_lock(protocol: &Protocol, id: LockId) -> Result<Option<LockFile>, Fault> {
+    match read_document(&protocol.store, &protocol.codec, FileName::Lock(id)).await {
+        Ok(json) => LockFile::decode(&json)
+            .map(Some)
+            .map_err(|damage| Fault::damaged(format!("lock {id}"), damage)),
+        Err(Fault::Store(error)) if error.failure == Failure::NotFound => Ok(None),
+        Err(fault) => Err(fault),
+    }
 }
 
 fn describe(lock: &LockFile, now: Timestamp) -> String {

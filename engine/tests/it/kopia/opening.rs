@@ -8,7 +8,10 @@ use windlass_engine::{
     cancel::Cancel,
     fault::{Class, Fault},
     monitor,
-    protocol::{Access, AnnounceError, Announcement, Presence, keys::OpenError, open::InitOptions},
+    protocol::{
+        Access, AnnounceError, Announcement, Presence, keys::OpenError, listener::Listener,
+        open::InitOptions,
+    },
     repository::{Environment, Place, Repository},
 };
 use windlass_fixtures::KOPIA_PASSWORD;
@@ -143,6 +146,8 @@ fn reading_needs_no_announcement_and_writing_is_refused() {
             hostname: "h".into(),
             username: "u".into(),
             patience: Duration::ZERO,
+            lineage: None,
+            listener: Listener::default(),
         };
         open.runtime.block_on(open.repository.protocol().announce(&announcement, &Cancel::new()))
     };

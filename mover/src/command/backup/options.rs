@@ -242,6 +242,8 @@ impl Args {
             dry_run: self.dry_run,
             skip_if_unchanged: self.skip_if_unchanged,
             lock_patience: settings.lock_patience,
+            lineage: settings.lineage.clone(),
+            listener: session.listener(),
             ..Options::new(targets, hostname)
         })
     }

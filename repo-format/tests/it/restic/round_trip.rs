@@ -183,9 +183,10 @@ proptest! {
     #[test]
     fn any_lock_survives(
         time in timestamp(), exclusive: bool, hostname in text(), username in text(),
-        pid: i64, uid: u32, gid: u32,
+        pid: i64, uid: u32, gid: u32, process in text(), lineage in text(),
     ) {
-        let lock = Lock { time, exclusive, hostname, username, pid, uid, gid };
+        let lock =
+            Lock { time, exclusive, hostname, username, pid, uid, gid, process, lineage };
         prop_assert_eq!(Lock::decode(&lock.encode()), Ok(lock));
     }
 
