@@ -646,7 +646,8 @@ fn limits_are_kept() {
         scene.check_whole(&scene.open(store.clone()));
         report.forecast.repack.bytes > 0
     });
-    assert!((2..10).contains(&runs.count()));
+    let runs = runs.count();
+    assert!((1..10).contains(&runs), "{runs}");
     let rest = clean(&scene, &scene.open(store), &options()).forecast;
     assert!(rest.unused.bytes + rest.duplicate.bytes < 100_000, "{rest:?}");
 }

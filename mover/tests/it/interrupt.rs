@@ -9,7 +9,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::place::{Place, bytes_of, files};
+use crate::place::{Place, bytes_of, files, noise};
 
 /// It takes less than a second; machines on which tests run are busy with others.
 const MOST: Duration = Duration::from_secs(5);
@@ -83,6 +83,24 @@ fn interrupted(place: &Place, args: &[&str], start: &str, kind: Signal) -> (Dura
     assert!(err.contains("interrupted") && !err.contains("panicked"), "{err}");
     assert!(files(&place.path("repo/locks")).is_empty(), "{err}");
     (took, err)
+}
+
+#[test]
+fn a_signal_during_a_prune_leaves_no_lock_and_the_next_one_goes_on() {
+    let place = Place::with_repository();
+    place.write("src/gone", &noise(1, 3_000_000));
+    place.done(&["backup", "src"]);
+    place.write("src/gone", b"little");
+    place.done(&["backup", "src"]);
+    place.done(&["forget", "--keep-last", "1"]);
+    for kind in [Signal::INT, Signal::TERM] {
+        let (took, _) = interrupted(&place, &["prune"], "loading indexes", kind);
+        assert!(took < MOST, "{took:?}");
+        place.done(&["check", "--read-data"]);
+    }
+    place.done(&["prune"]);
+    place.done(&["restore", "latest", "--target=out"]);
+    assert_eq!(std::fs::read(place.path("out/src/gone")).expect("restored"), b"little");
 }
 
 #[test]

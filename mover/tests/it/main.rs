@@ -3,6 +3,7 @@
 mod archive;
 mod backup;
 mod bad_input;
+mod beside;
 mod cache;
 mod check;
 mod copy;

@@ -216,10 +216,12 @@ pub(super) fn forecast(output: &Output, told: &Forecast, dry_run: bool) {
     let unused = percent(bytes.remaining_unused, bytes.remaining);
     let left = units::bytes(bytes.remaining_unused);
     output.line(&format!("unused size after prune: {left} ({unused} of remaining size)"));
-    if told.read_requests > 0 {
-        let size = units::bytes(told.read_bytes);
-        output.line(&format!("to read for it: {size} in {} requests", told.read_requests));
-    }
+    let moved = units::bytes(bytes.repack - bytes.repack_remove);
+    let (read, requests) = (units::bytes(told.read_bytes), told.read_requests);
+    let gone = packfiles.repack + packfiles.remove_total;
+    output.line(&format!(
+        "to move: {moved}, reading {read} in {requests} requests; then {gone} packs go"
+    ));
     output.line("");
     output.detail(&format!("{:<19} {:>10}", "totally used packs:", packfiles.used));
     output.detail(&format!("{:<19} {:>10}", "partly used packs:", packfiles.partly_used));
