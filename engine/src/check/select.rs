@@ -24,6 +24,17 @@ pub enum Read {
     Share(f64),
     /// About that many bytes, at random.
     Bytes(u64),
+    /// What becomes due after one moment and not after another. Every pack is due once in a period,
+    /// at a moment that follows from its name: whoever always goes on where the last one ended reads
+    /// each once in the period, whenever that is.
+    Due {
+        /// The period.
+        period_seconds: u64,
+        /// Where the last one ended, since the Unix epoch.
+        after_seconds: i64,
+        /// Up to which moment.
+        until_seconds: i64,
+    },
 }
 
 impl Read {
@@ -40,6 +51,15 @@ impl Read {
             Self::Part { number, of } => {
                 let wanted = number.saturating_sub(1);
                 packs.retain(|(name, _)| u16::from(first_byte(name)) % of.max(1) == wanted);
+                return Ok(packs);
+            }
+            Self::Due { period_seconds, after_seconds, until_seconds } => {
+                let period = i128::from(period_seconds.max(1));
+                packs.retain(|(name, _)| {
+                    let moment = i128::from(phase(name)) % period;
+                    let times = |end: i64| (i128::from(end) - moment).div_euclid(period);
+                    times(until_seconds) > times(after_seconds)
+                });
                 return Ok(packs);
             }
             Self::Share(share) => share,
@@ -65,9 +85,52 @@ fn first_byte(name: &PackName) -> u8 {
     }
 }
 
+/// A number that is as good as random and always the same for a name.
+fn phase(name: &PackName) -> u64 {
+    let bytes = match name {
+        PackName::Hash(hash) => &hash[..],
+        PackName::Chosen(name) => name.as_bytes(),
+    };
+    // The first byte is what parts are chosen by; a period must not go with it.
+    let last = bytes.iter().rev().take(8);
+    last.fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn everything_is_due_once_in_a_period_however_far_apart_runs_are() {
+        const DAY: u64 = 86_400;
+        let entropy = Entropy::seeded(3);
+        let packs: Vec<(PackName, u64)> =
+            (0..500).map(|_| (PackName::Hash(entropy.bytes().expect("seeded")), 10)).collect();
+        let due = |after_seconds: i64, until_seconds: i64| {
+            let read = Read::Due { period_seconds: 30 * DAY, after_seconds, until_seconds };
+            read.select(packs.clone(), &entropy).expect("chosen").len()
+        };
+        let start = 1_700_000_000;
+        // Of one day about a thirtieth.
+        let day = DAY as i64;
+        let a_day = due(start, start + day);
+        assert!((5..40).contains(&a_day), "{a_day}");
+        assert_eq!(due(start, start), 0);
+        for pauses in
+            [vec![day; 30], vec![7 * day, 3600, day, 20 * day, 2 * day - 3600], vec![30 * day]]
+        {
+            assert_eq!(pauses.iter().sum::<i64>(), 30 * day);
+            let mut at = start;
+            let read = pauses.iter().map(|pause| {
+                at += pause;
+                due(at - pause, at)
+            });
+            assert_eq!(read.sum::<usize>(), 500, "{pauses:?}");
+        }
+        // Whoever comes after two periods reads everything, and once.
+        assert_eq!(due(start, start + 61 * day), 500);
+        assert_eq!(due(-5, 30 * day - 5), 500);
+    }
 
     fn packs(count: u16) -> Vec<(PackName, u64)> {
         let name = |number: u16| {

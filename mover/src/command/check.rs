@@ -3,6 +3,8 @@
 //! Invariants: damage is told as it is found, on standard error, and ends with code 1; what is
 //! suggested then is told once, at the end.
 
+mod rolling;
+
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -12,6 +14,7 @@ use windlass_engine::{
     repository::Repository,
 };
 
+use self::rolling::Rolling;
 use super::snapshots;
 use crate::{
     failure::{Failure, Outcome},
@@ -41,6 +44,10 @@ pub(crate) struct Args {
     /// Read a part of the data: n/t for the n-th of t parts, or at random x% of the packs or a size
     #[arg(long, value_name = "SUBSET", conflicts_with = "read_data")]
     read_data_subset: Option<String>,
+    /// Read what is due so that everything is read once in this many days, however often this runs
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=3650))]
+    #[arg(conflicts_with_all = ["read_data", "read_data_subset", "snapshots", "hosts", "tags", "paths"])]
+    rolling: Option<u16>,
     /// Has no effect
     #[arg(long, hide_short_help = true)]
     check_unused: bool,
@@ -83,25 +90,37 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Outcome, Failur
     let read = args.read()?;
     let filter = args.filter.filter(&session.settings)?;
     let repository = session.open().await?;
+    let rolling = match args.rolling {
+        Some(days) => Some(Rolling::of(days, &repository, session)?),
+        None => None,
+    };
+    let rolling = rolling.as_ref();
     session
         .reading(&repository, async {
+            let read = rolling.map_or(read, Rolling::due);
             let mut options = Options { read, only: None };
-            if !args.snapshots.is_empty() || !filter.is_empty() {
+            // A host from the environment is no reason to leave packs out.
+            let is_filtered = !args.snapshots.is_empty() || !filter.is_empty();
+            if is_filtered && rolling.is_none() {
                 let all = snapshot::list(&repository, &session.output).await?;
                 let chosen = snapshots::choose(all, &args.snapshots, &filter)?;
                 options.only = Some(chosen.into_iter().map(|snapshot| snapshot.id).collect());
             }
-            look(&options, &repository, session).await
+            look(&options, rolling, &repository, session).await
         })
         .await
 }
 
 async fn look(
     options: &Options,
+    rolling: Option<&Rolling>,
     repository: &Repository,
     session: &Session,
 ) -> Result<Outcome, Failure> {
     let output = &session.output;
+    if let Some(rolling) = rolling {
+        rolling.tell(session);
+    }
     let monitor =
         Arc::new(CheckMonitor { output: Arc::clone(output), counters: Counters::default() });
     let drawer = Drawer::start(output, Arc::clone(&monitor) as Arc<dyn Draw>);
@@ -110,6 +129,11 @@ async fn look(
     drop(drawer);
     let report = report?;
     tell(output, &report);
+    // Damage was told; what could not be looked at for it is due again.
+    if let Some(rolling) = rolling.filter(|_| !report.index_is_damaged) {
+        output.line(&format!("read {} packs", report.packs_read));
+        rolling.note(session);
+    }
     match report.is_good() {
         true => {
             output.line("no errors were found");

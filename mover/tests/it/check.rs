@@ -131,3 +131,49 @@ fn what_is_missing_or_cut_short_is_found_without_reading() {
     let id = snapshot.file_name().expect("a name").to_str().expect("UTF-8");
     place.run(&["check"]).refused(1, &[id, "repair snapshots --forget"]);
 }
+
+#[test]
+fn a_rolling_check_reads_what_became_due_since_the_last_one() {
+    let place = with_snapshots();
+    let count = packs(&place).len();
+    let everything = format!("read {count} packs");
+    let noted = || files(&place.path("home/.cache/restic/windlass-check"));
+    // A day has gone by since the check that nobody knows of.
+    let said = place.done(&["check", "--rolling", "1"]);
+    assert!(said.out.contains(&everything) && said.out.contains("the share of a day"), "{said:?}");
+    assert_eq!(noted().len(), 1);
+    // In ten years nothing becomes due within a minute.
+    let said = place.done(&["check", "--rolling", "3650"]);
+    assert!(said.out.contains("read 0 packs") && said.out.contains("in the 0 hours"), "{said:?}");
+    // What was noted is lost, in different ways.
+    for garbage in ["", "{}", "{\"checked_until\":99999999999}", "no JSON"] {
+        fs::write(&noted()[0], garbage).expect("written");
+        let said = place.done(&["check", "--rolling", "1"]);
+        assert!(said.out.contains(&everything), "{garbage}: {said:?}");
+        assert!(said.err.contains("says nothing of the last check"), "{garbage}: {said:?}");
+        assert_eq!(noted().len(), 1);
+        let said = place.done(&["check", "--rolling", "3650"]);
+        assert!(said.out.contains("read 0 packs") && said.err.is_empty(), "{said:?}");
+    }
+    // It came to its end a day ago, and finds what it reads damaged.
+    fs::remove_file(&noted()[0]).expect("removed");
+    let pack = packs(&place).swap_remove(0);
+    let mut bytes = fs::read(&pack).expect("read");
+    bytes[40] ^= 1;
+    overwrite(&pack, &bytes);
+    let name = pack.file_name().expect("a name").to_str().expect("UTF-8");
+    let said = place.run(&["check", "--rolling", "1"]);
+    said.refused(1, &["repository contains errors", name, "Not whole are:"]);
+    assert_eq!(noted().len(), 1);
+    let said = place.run(&["check", "--rolling", "1", "--no-cache"]);
+    said.refused(1, &["no cache directory", name]);
+    for args in [
+        &["--rolling=0"][..],
+        &["--rolling=3651"],
+        &["--rolling=1", "--read-data"],
+        &["--rolling=1", "latest"],
+        &["--rolling=1", "--tag=first"],
+    ] {
+        place.run(&[&["check"], args].concat()).refused(1, &["--rolling"]);
+    }
+}
