@@ -4,6 +4,7 @@
 //! tool restored is compared with the original before its time counts; a tool that fails or
 //! restores something else is named below the table, and the task then fails.
 
+mod lifecycle;
 mod machine;
 mod measure;
 pub(crate) mod sameness;
@@ -29,10 +30,12 @@ usage: cargo xtask compare [OPTIONS]
   --runs N       repetitions; the median counts (3)
   --peers DIR    look for restic, rustic and kopia here before PATH
   --only A,B     compare these tools only
+  --lifecycle    measure prune and check instead, on one repository for windlass and restic
+  --scale F      of the repositories of --lifecycle (1: 4 GiB and 2 GiB)
   --dir DIR      work here (/dev/shm if the data fits, else the temporary directory)";
 
 /// What was asked for.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 struct Options {
     big_bytes: u64,
     files: usize,
@@ -41,6 +44,8 @@ struct Options {
     peers: Option<PathBuf>,
     only: Vec<Kind>,
     directory: Option<PathBuf>,
+    lifecycle: bool,
+    scale: f64,
 }
 
 impl Options {
@@ -53,9 +58,15 @@ impl Options {
             peers: None,
             only: Kind::ALL.to_vec(),
             directory: None,
+            lifecycle: false,
+            scale: 1.0,
         };
         let mut words = arguments.iter();
         while let Some(word) = words.next() {
+            if word == "--lifecycle" {
+                options.lifecycle = true;
+                continue;
+            }
             let value = words.next()?;
             match word.as_str() {
                 "--size" => options.big_bytes = size(value)?,
@@ -64,6 +75,7 @@ impl Options {
                 "--runs" => options.runs = value.parse().ok().filter(|runs| *runs > 0)?,
                 "--peers" => options.peers = Some(value.into()),
                 "--only" => options.only = kinds(value)?,
+                "--scale" => options.scale = value.parse().ok().filter(|scale| *scale > 0.0)?,
                 "--dir" => options.directory = Some(value.into()),
                 _ => return None,
             }
@@ -93,6 +105,9 @@ fn kinds(text: &str) -> Option<Vec<Kind>> {
 /// Measures and prints the table.
 pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     let options = Options::parse(arguments).ok_or(USAGE)?;
+    if options.lifecycle {
+        return lifecycle(&options);
+    }
     let tools = find_tools(&options)?;
     if tools.is_empty() {
         return Err("none of the tools was found".into());
@@ -113,6 +128,17 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
         0 => Ok(()),
         count => Err(format!("{count} problems, listed below the table")),
     }
+}
+
+/// Measures what comes after the backups; the other tools keep repositories of other kinds, or
+/// remove what is not needed in several runs days apart.
+fn lifecycle(options: &Options) -> Result<(), String> {
+    let mut tools = find_tools(options)?;
+    tools.retain(|tool| matches!(tool.kind, Kind::Windlass | Kind::Restic));
+    let needed = (options.scale * 12.0 * f64::from(1 << 30)) as u64;
+    let parent = options.directory.clone().unwrap_or_else(|| machine::roomy_directory(needed));
+    let scratch = Scratch::new(&parent)?;
+    lifecycle::run(&tools, scratch.path(), options.scale, options.runs)
 }
 
 fn find_tools(options: &Options) -> Result<Vec<Tool>, String> {
@@ -190,6 +216,8 @@ mod tests {
     fn options_have_the_values_of_the_table_unless_told_otherwise() {
         let options = parse("").unwrap();
         assert_eq!((options.big_bytes, options.files, options.runs), (2 << 30, 55_000, 3));
+        let options = parse("--lifecycle --scale 0.5").unwrap();
+        assert!(options.lifecycle && options.scale < 0.6);
         let options = parse("--size 256M --files 5000 --only kopia,restic --runs 1").unwrap();
         assert_eq!((options.big_bytes, options.files, options.runs), (256 << 20, 5_000, 1));
         assert_eq!(options.only, [Kind::Kopia, Kind::Restic]);
@@ -197,9 +225,16 @@ mod tests {
 
     #[test]
     fn wrong_options_are_refused() {
-        for line in
-            ["--size", "--size 2X", "--size G", "--size 0", "--runs 0", "--only borg", "--what 1"]
-        {
+        for line in [
+            "--size",
+            "--size 2X",
+            "--size G",
+            "--size 0",
+            "--runs 0",
+            "--only borg",
+            "--what 1",
+            "--scale 0",
+        ] {
             assert_eq!(parse(line), None, "{line}");
         }
     }

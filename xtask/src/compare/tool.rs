@@ -112,6 +112,13 @@ impl<'a> Bench<'a> {
         command
     }
 
+    /// Any other command of restic's and ours.
+    pub(super) fn with(&self, verb: &str, words: &[&str]) -> Command {
+        let mut command = self.on_repository(verb);
+        command.args(words);
+        command
+    }
+
     /// The command that restores the latest snapshot of `source` into `target`.
     pub(super) fn restore(&self, source: &Path, target: &Path) -> Command {
         match self.tool.kind {
