@@ -21,7 +21,7 @@ use crate::{
         chunk::ChunkKey,
         pack::{Coding, Lane, Location, PackInfo, PackName, PackNumber, PackedChunk},
     },
-    protocol::reclaim::NamedPack,
+    protocol::{Segments, reclaim::NamedPack},
     store::Key,
 };
 
@@ -254,6 +254,11 @@ impl Catalogue {
 
     fn pack_range(&self, pack: usize) -> std::ops::Range<usize> {
         self.pack_starts[pack] as usize..self.pack_starts[pack + 1] as usize
+    }
+
+    /// The objects that all this was read from.
+    pub(crate) fn read_from(&self) -> Segments {
+        Segments::of(self.segments.iter().map(|segment| segment.key.clone()).collect())
     }
 
     pub(crate) fn rows(&self) -> &[Row] {

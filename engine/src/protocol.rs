@@ -99,6 +99,13 @@ pub enum Pending {
 #[derive(Clone, Debug, Default)]
 pub struct Segments(Vec<Key>);
 
+impl Segments {
+    /// These.
+    pub(crate) fn of(keys: Vec<Key>) -> Self {
+        Self(keys)
+    }
+}
+
 /// Everyone sees that someone is at work here. Ends with [`release`](Self::release); a dropped one
 /// is taken back in the background.
 #[derive(Debug)]

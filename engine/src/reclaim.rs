@@ -51,10 +51,10 @@ use crate::{
         root::{Root, RootId},
     },
     monitor::{Event, Monitor, Phase},
-    protocol::{Access, AnnounceError, Announcement, Presence},
+    protocol::{Access, AnnounceError, Announcement, Patience, Pending, Presence},
     reader::Reader,
     repository::Repository,
-    store::Key,
+    store::{Failure, Key},
 };
 
 /// What to do.
@@ -197,11 +197,15 @@ pub async fn run(
     cancel: &Cancel,
     forecast: impl FnOnce(&Forecast),
 ) -> Result<Report, ReclaimError> {
-    let presence = match options.dry_run && options.unannounced {
-        true => Presence::Silent,
-        false => announce(repository, options, Access::Shared, cancel).await?,
+    let mut patience =
+        Patience::new(options.announcement.patience).told(options.announcement.listener.clone());
+    let (presence, known) = loop {
+        match begin(repository, options, &mut patience, &monitor, cancel).await {
+            Err(ReclaimError::Announce(error)) => patience.outlast(error, cancel).await?,
+            begun => break begun?,
+        }
     };
-    let prepared = prepare(repository, options, &presence, &monitor, cancel, forecast).await;
+    let prepared = prepare(repository, options, &presence, known, &monitor, cancel, forecast).await;
     presence.release().await?;
     let (report, commit) = prepared?;
     let Some(commit) = commit else { return Ok(report) };
@@ -224,19 +228,74 @@ async fn announce(
     Ok(repository.protocol().announce(&announcement, cancel).await?)
 }
 
+/// What a plan is made from.
+struct Known {
+    roots: Vec<(RootId, Root)>,
+    catalogue: Catalogue,
+    /// Where directories are.
+    directories: Index,
+}
+
+/// Announces it, and reads what a plan is made from while that settles. Where it does not, because
+/// somebody is in the way or was and has replaced what was read, that is the error.
+async fn begin(
+    repository: &Repository,
+    options: &Options,
+    patience: &mut Patience,
+    monitor: &Arc<dyn Monitor>,
+    cancel: &Cancel,
+) -> Result<(Presence, Known), ReclaimError> {
+    let protocol = repository.protocol();
+    let pending = match options.dry_run && options.unannounced {
+        true => Pending::Silent,
+        false => {
+            let access = Access::Shared;
+            let announcement = Announcement { access, ..options.announcement.clone() };
+            protocol.announce_early(&announcement, patience, cancel).await?
+        }
+    };
+    let known = read(repository, options, monitor, cancel).await;
+    let segments = known.as_ref().map(|known| known.catalogue.read_from()).unwrap_or_default();
+    let presence = protocol.settle(pending, &segments, cancel).await?;
+    match known {
+        Ok(known) => Ok((presence, known)),
+        Err(error) => {
+            presence.release().await?;
+            // It was listed: whoever removed it had begun before us, and has gone.
+            if let ReclaimError::Fault(Fault::Store(gone)) = &error
+                && gone.failure == Failure::NotFound
+            {
+                return Err(AnnounceError::Overtaken.into());
+            }
+            Err(error)
+        }
+    }
+}
+
+async fn read(
+    repository: &Repository,
+    options: &Options,
+    monitor: &Arc<dyn Monitor>,
+    cancel: &Cancel,
+) -> Result<Known, ReclaimError> {
+    let roots = readable_roots(repository, &options.without).await?;
+    monitor.event(Event::Phase(Phase::Index));
+    let (catalogue, directories) = load(repository, cancel).await?;
+    Ok(Known { roots, catalogue, directories })
+}
+
 /// Everything that others need not be kept out for.
 async fn prepare(
     repository: &Repository,
     options: &Options,
     presence: &Presence,
+    known: Known,
     monitor: &Arc<dyn Monitor>,
     cancel: &Cancel,
     forecast: impl FnOnce(&Forecast),
 ) -> Result<(Report, Option<Commit>), ReclaimError> {
     let encoder = repository.dialect().encoder()?;
-    let roots = readable_roots(repository, &options.without).await?;
-    monitor.event(Event::Phase(Phase::Index));
-    let (catalogue, directories) = load(repository, cancel).await?;
+    let Known { roots, catalogue, directories } = known;
     let (catalogue, directories) = (Arc::new(catalogue), Arc::new(directories));
     monitor.event(Event::Phase(Phase::Scan));
     let threads = repository.environment().resources.cpus.max(2);

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{cancel::Cancel, fault::Fault};
 
-const FIRST_WAIT: Duration = Duration::from_secs(5);
+const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Times that an operation begins again because an index was replaced under it.

@@ -25,7 +25,7 @@ const HANGING: [&str; 6] = ["backup", "--stdin", "--stdin-filename", "x", "--pac
 
 fn hanging_as(place: &Place, mut command: Command) -> Child {
     let packs = files(&place.path("repo/data")).len();
-    let mut child = command.stdin(Stdio::piped()).spawn().expect("started");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("started");
     let input = child.stdin.as_mut().expect("a pipe");
     input.write_all(&noise(9, 12 << 20)).expect("it reads");
     let began = Instant::now();
