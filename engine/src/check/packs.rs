@@ -54,6 +54,13 @@ pub(super) struct Damages {
     pub(super) chunks: Vec<(ChunkKey, usize)>,
 }
 
+/// Room of a thread, used for one pack after the other.
+struct Room {
+    scratch: Scratch,
+    part: Vec<u8>,
+    plains: Vec<Vec<u8>>,
+}
+
 impl Packs<'_> {
     /// Reads these packs, by number and size, with several threads. Blocks.
     pub(super) fn read_all(
@@ -65,12 +72,13 @@ impl Packs<'_> {
         let damages = Mutex::new(Damages::default());
         let failed = std::thread::scope(|scope| {
             let work = || -> Result<(), Fault> {
-                let mut scratch = self.dialect.scratch()?;
+                let scratch = self.dialect.scratch()?;
+                let mut room = Room { scratch, part: Vec::new(), plains: Vec::new() };
                 while let Some((pack, bytes)) = packs.get(next.fetch_add(1, Ordering::Relaxed)) {
                     if self.cancel.is_cancelled() {
                         return Err(Fault::Cancelled);
                     }
-                    if let Some(found) = self.read(*pack, *bytes, &mut scratch) {
+                    if let Some(found) = self.read(*pack, *bytes, &mut room) {
                         let mut damages = damages.lock().unwrap_or_else(PoisonError::into_inner);
                         if let Finding::Pack { errors, .. } = &found {
                             let bad = errors.iter().filter_map(|error| match error {
@@ -96,11 +104,11 @@ impl Packs<'_> {
         Ok(damages)
     }
 
-    fn read(&self, pack: usize, pack_bytes: u64, scratch: &mut Scratch) -> Option<Finding> {
+    fn read(&self, pack: usize, pack_bytes: u64, room: &mut Room) -> Option<Finding> {
         let name = self.catalogue.packs[pack].name.clone();
         let rows: Vec<&Row> =
             self.catalogue.rows_of(pack).map(|at| &self.catalogue.rows()[at]).collect();
-        match self.read_rows(&name, pack_bytes, &rows, scratch) {
+        match self.read_rows(&name, pack_bytes, &rows, room) {
             Ok(errors) if errors.is_empty() => None,
             Ok(errors) => Some(Finding::Pack { pack: name, errors }),
             Err(fault) => Some(Finding::PackUnread { pack: name, fault }),
@@ -112,14 +120,14 @@ impl Packs<'_> {
         name: &PackName,
         pack_bytes: u64,
         rows: &[&Row],
-        scratch: &mut Scratch,
+        room: &mut Room,
     ) -> Result<Vec<PackError>, Fault> {
+        let Room { scratch, part: bytes, plains } = room;
         let key = self.dialect.pack_key(name);
         let mut proof = self.dialect.start_proof();
         let mut errors = Vec::new();
         let mut read = 0_u64;
         let mut rows = rows;
-        let mut plains: Vec<Vec<u8>> = Vec::new();
         let all_rows = rows;
         while !rows.is_empty() {
             let (count, end) = part(read, rows);
@@ -127,7 +135,8 @@ impl Packs<'_> {
             rows = others;
             let end = end.min(pack_bytes).max(read);
             let range = Range::At { start: read, len: end - read };
-            let bytes = self.store.read_blocking(self.runtime, &key, range)?;
+            bytes.clear();
+            self.store.append_blocking(self.runtime, &key, range, bytes)?;
             let mut opened = Vec::new();
             for row in these {
                 let place = row.location();
@@ -157,7 +166,7 @@ impl Packs<'_> {
             }
             let chunks: Vec<(ChunkKey, &[u8])> =
                 opened.iter().copied().zip(plains.iter().map(Vec::as_slice)).collect();
-            for at in self.dialect.prove_part(&mut proof, &bytes, &chunks) {
+            for at in self.dialect.prove_part(&mut proof, bytes, &chunks) {
                 let damage = Damage::BadHash { what: "chunk" };
                 errors.push(PackError::Chunk { chunk: chunks[at].0, damage });
             }
@@ -165,10 +174,11 @@ impl Packs<'_> {
             read = end;
         }
         let range = Range::At { start: read, len: pack_bytes - read };
-        let end = self.store.read_blocking(self.runtime, &key, range)?;
-        let _no_chunks = self.dialect.prove_part(&mut proof, &end, &[]);
+        bytes.clear();
+        self.store.append_blocking(self.runtime, &key, range, bytes)?;
+        let _no_chunks = self.dialect.prove_part(&mut proof, bytes, &[]);
         self.monitor.counters().bytes_done.add(pack_bytes - read);
-        self.look_at_end(name, pack_bytes, &end, proof, all_rows, &mut errors);
+        self.look_at_end(name, pack_bytes, bytes, proof, all_rows, &mut errors);
         Ok(errors)
     }
 

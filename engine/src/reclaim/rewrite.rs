@@ -89,6 +89,14 @@ struct Finished {
     info: PackInfo,
 }
 
+/// Room of a thread, used for one pack after the other.
+#[derive(Default)]
+struct Room {
+    span: Vec<u8>,
+    plain: Vec<u8>,
+    sealed: Vec<u8>,
+}
+
 /// What the threads share.
 struct Shared {
     rewriter: Rewriter,
@@ -208,7 +216,7 @@ impl Shared {
 
     fn work(&self) -> Result<(), Fault> {
         let mut scratch = self.rewriter.dialect.scratch()?;
-        let (mut plain, mut sealed) = (Vec::new(), Vec::new());
+        let mut room = Room::default();
         loop {
             if self.rewriter.cancel.is_cancelled() {
                 self.failed.store(true, Ordering::Release);
@@ -220,7 +228,7 @@ impl Shared {
             }
             let next = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             let Some(pack) = next else { return Ok(()) };
-            if let Err(fault) = self.move_pack(pack, &mut scratch, &mut plain, &mut sealed) {
+            if let Err(fault) = self.move_pack(pack, &mut scratch, &mut room) {
                 self.failed.store(true, Ordering::Release);
                 return Err(fault);
             }
@@ -228,25 +236,20 @@ impl Shared {
         }
     }
 
-    fn move_pack(
-        &self,
-        pack: usize,
-        scratch: &mut Scratch,
-        plain: &mut Vec<u8>,
-        sealed: &mut Vec<u8>,
-    ) -> Result<(), Fault> {
+    fn move_pack(&self, pack: usize, scratch: &mut Scratch, room: &mut Room) -> Result<(), Fault> {
         let Rewriter { catalogue, survey, monitor, .. } = &self.rewriter;
+        let Room { span: bytes, plain, sealed } = room;
         let rows = plan::kept_rows(catalogue, survey, pack).filter(|at| !self.has_other(*at));
         for span in plan::spans(catalogue, rows) {
-            let bytes = self.read(&catalogue.rows()[span.rows[0]].location(), &span);
+            bytes.clear();
+            let read = self.read(&catalogue.rows()[span.rows[0]].location(), &span, bytes);
             for at in &span.rows {
                 let row = &catalogue.rows()[*at];
                 let place = row.location();
                 plain.clear();
-                let first = bytes.as_ref().ok().and_then(|bytes| {
-                    let from = (u64::from(place.offset) - span.start) as usize;
-                    bytes.get(from..from + place.stored_bytes as usize)
-                });
+                let from = (u64::from(place.offset) - span.start) as usize;
+                let first = bytes.get(from..from + place.stored_bytes as usize);
+                let first = first.filter(|_| read.is_ok());
                 let good = first.is_some_and(|stored| {
                     let opened =
                         self.rewriter.dialect.unseal(&row.key(), &place, stored, scratch, plain);
@@ -255,7 +258,7 @@ impl Shared {
                 if good {
                     self.append(*at, &place, first.unwrap_or_default(), plain, scratch, sealed)?;
                 } else {
-                    self.move_copy(*at, bytes.as_ref().err(), scratch, plain, sealed)?;
+                    self.move_copy(*at, read.as_ref().err(), scratch, plain, sealed)?;
                 }
                 monitor.counters().bytes_done.add(place.stored_bytes.into());
             }
@@ -263,11 +266,11 @@ impl Shared {
         Ok(())
     }
 
-    fn read(&self, first: &Location, span: &Span) -> Result<bytes::Bytes, Fault> {
+    fn read(&self, first: &Location, span: &Span, out: &mut Vec<u8>) -> Result<(), Fault> {
         let Rewriter { store, dialect, catalogue, runtime, .. } = &self.rewriter;
         let name = &catalogue.packs[first.pack.0 as usize].name;
         let range = Range::At { start: span.start, len: span.bytes() };
-        Ok(store.read_blocking(runtime, &dialect.pack_key(name), range)?)
+        Ok(store.append_blocking(runtime, &dialect.pack_key(name), range, out)?)
     }
 
     /// Whether the chunk of a row has another place in a pack that stays as it is.
@@ -293,9 +296,11 @@ impl Shared {
             let place = catalogue.rows()[copy].location();
             let start = u64::from(place.offset);
             let end = start + u64::from(place.stored_bytes);
-            let Ok(stored) = self.read(&place, &Span { start, end, rows: vec![copy] }) else {
+            let mut stored = Vec::new();
+            let span = Span { start, end, rows: vec![copy] };
+            if self.read(&place, &span, &mut stored).is_err() {
                 continue;
-            };
+            }
             plain.clear();
             if dialect.unseal(&key, &place, &stored, scratch, plain).is_ok() {
                 return self.append(copy, &place, &stored, plain, scratch, sealed);
