@@ -16,7 +16,7 @@ fn list(calls: &[Call]) -> Vec<(Action, String)> {
 
 #[test]
 fn an_unchanged_backup_makes_these_requests_and_no_others() {
-    use Action::{Delete, List, Read, Write};
+    use Action::{Delete, List, Read, Stat, Write};
     let scene = Scene::new();
     for directory in 0..20 {
         for file in 0..20 {
