@@ -182,6 +182,14 @@ impl<B> Deposit<B> {
         Ok((added, wrong))
     }
 
+    /// The key of a plaintext.
+    pub(crate) fn key_of(&self, role: Role, plain: &[u8]) -> Result<ChunkKey, Fault> {
+        self.with_room(|room| {
+            self.hash(room, std::iter::once((role, plain)))?;
+            room.keys.first().copied().ok_or(Fault::Bug("a plaintext without a key"))
+        })
+    }
+
     /// Ends a batch: all that was stored before is published, and then it is told. No other thread
     /// may be storing.
     pub(crate) fn end_batch(&self, what: B) -> Result<(), Fault> {

@@ -212,6 +212,14 @@ impl Dialect {
         }
     }
 
+    /// What the end of a pack says is in it, given its last bytes, or how many are needed.
+    pub fn pack_end(&self, pack_bytes: u64, end: &[u8]) -> Result<PackEnd, Damage> {
+        match self {
+            Self::Restic(codec) => codec.pack_end(pack_bytes, end),
+            Self::Kopia(_) => Err(Damage::Unsupported { what: "end of a pack" }),
+        }
+    }
+
     /// Reads a directory.
     pub fn read_directory(&self, bytes: &[u8]) -> Result<Directory, Damage> {
         match self {
@@ -228,6 +236,18 @@ impl Dialect {
             Self::Kopia(_) => kopia::read_links(bytes),
         }
     }
+}
+
+/// What the last bytes of a pack say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PackEnd {
+    /// What is in it.
+    Chunks(Vec<PackedChunk>),
+    /// Nothing yet: that many bytes are needed.
+    Longer {
+        /// From the end.
+        bytes: u64,
+    },
 }
 
 /// The proof, on its way, that a pack is what its name says; nothing to prove where names are

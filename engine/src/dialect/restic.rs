@@ -27,7 +27,7 @@ use windlass_format::{
 };
 use windlass_lanes::sha256::{self, Sha256};
 
-use super::{PackBuilder, Sealed};
+use super::{PackBuilder, PackEnd, Sealed};
 use crate::{
     entropy::Entropy,
     fault::Fault,
@@ -181,14 +181,22 @@ impl Codec {
         pack_bytes: u64,
         end: &[u8],
     ) -> Result<Vec<PackedChunk>, Damage> {
+        match self.pack_end(pack_bytes, end)? {
+            PackEnd::Chunks(chunks) => Ok(chunks),
+            // It begins before the end of the last chunk that the index names.
+            PackEnd::Longer { .. } => Err(Damage::Invalid { what: "length of a pack header" }),
+        }
+    }
+
+    pub(super) fn pack_end(&self, pack_bytes: u64, end: &[u8]) -> Result<PackEnd, Damage> {
         let what = "length of a blob in a pack header";
         match HeaderReader::new(pack_bytes)?.step(&self.key, end)? {
-            Step::Done(entries) => entries
-                .iter()
-                .map(|entry| chunk_of(entry).ok_or(Damage::Invalid { what }))
-                .collect(),
-            // It begins before the end of the last chunk that the index names.
-            Step::Need { .. } => Err(Damage::Invalid { what: "length of a pack header" }),
+            Step::Done(entries) => {
+                let chunks = entries.iter().map(chunk_of);
+                let chunks = chunks.map(|chunk| chunk.ok_or(Damage::Invalid { what }));
+                Ok(PackEnd::Chunks(chunks.collect::<Result<_, _>>()?))
+            }
+            Step::Need { start, end } => Ok(PackEnd::Longer { bytes: end - start }),
         }
     }
 

@@ -79,6 +79,11 @@ impl Selection {
         matches!(self.0, Rule::All)
     }
 
+    /// Whether what is taken was named, and not what is left out.
+    pub fn is_include(&self) -> bool {
+        matches!(self.0, Rule::Include(_))
+    }
+
     /// What to do with the entry at `path`, which starts with `/` and is clean. (The name of an
     /// extended attribute is a path as well, a relative one.)
     pub fn choose(&self, path: &[u8], is_dir: bool) -> Choice {

@@ -158,7 +158,7 @@ fn only_what_is_new_is_stored_and_what_was_changed_is_another_root() {
     let tagged = scene.runtime.block_on(async {
         let announced = source.protocol().announce(&announcement(Access::Shared), &cancel).await;
         let presence = announced.expect("announced");
-        let tags = Amendment { tags: Some(vec!["kept".into()]) };
+        let tags = Amendment { tags: Some(vec!["kept".into()]), ..Amendment::default() };
         let new = source.protocol().amend_root(&presence, &id, &tags).await.expect("changed");
         presence.release().await.expect("released");
         new
@@ -350,7 +350,7 @@ fn what_fails_leaves_no_root_that_is_not_whole() {
         (Action::Write, "index/", Broken::LoseAnswer),
         (Action::Write, "snapshots/", Broken::Fail(Failure::Denied)),
         (Action::Write, "snapshots/", Broken::LoseAnswer),
-        (Action::List, "snapshots/", Broken::Fail(Failure::Transient)),
+        (Action::List, "snapshots", Broken::Fail(Failure::Transient)),
         (Action::Read, "index/", Broken::Fail(Failure::Transient)),
     ] {
         for nth in [0, 2] {

@@ -131,7 +131,7 @@ async fn change(
 ) -> Result<String, Fault> {
     let right = presence.delete_right()?;
     let protocol = repository.protocol();
-    let amendment = Amendment { tags: Some(tags) };
+    let amendment = Amendment { tags: Some(tags), ..Amendment::default() };
     let new = protocol.amend_root(presence, &snapshot.id, &amendment).await?;
     let mut removed = Ok(());
     let old = vec![snapshot.id.clone()];

@@ -3,14 +3,19 @@
 use windlass_format::{
     id::to_hex,
     restic::{
-        SnapshotId,
+        BlobId, SnapshotId,
         path::{FileKind, FileName},
-        snapshot::Snapshot,
+        snapshot::{Snapshot, Summary},
     },
+    time::Timestamp,
 };
 
 use super::{Protocol, read_document};
-use crate::{fault::Fault, model::root::RootId, protocol::amend::Amendment};
+use crate::{
+    fault::Fault,
+    model::root::RootId,
+    protocol::amend::{Amendment, Revision},
+};
 
 impl Protocol {
     pub(in crate::protocol) async fn amend_root(
@@ -19,10 +24,29 @@ impl Protocol {
         amendment: &Amendment,
     ) -> Result<RootId, Fault> {
         let (id, mut snapshot) = self.snapshot(root).await?;
-        if let Some(tags) = &amendment.tags {
-            snapshot.tags.clone_from(tags);
-        }
+        change(&mut snapshot, amendment);
         snapshot.original.get_or_insert(id);
+        let stored = self.put(FileKind::Snapshot, &snapshot.encode()).await?;
+        Ok(RootId::new(to_hex(&stored.into_inner())))
+    }
+
+    pub(in crate::protocol) async fn revise_root(
+        &self,
+        root: &RootId,
+        amendment: &Amendment,
+        revision: &Revision,
+    ) -> Result<RootId, Fault> {
+        let (id, mut snapshot) = self.snapshot(root).await?;
+        change(&mut snapshot, amendment);
+        snapshot.tree = BlobId(*revision.tree.padded());
+        if let Some((files, bytes)) = revision.totals {
+            let none = || Summary::new(Timestamp::ZERO, Timestamp::ZERO);
+            let summary = snapshot.summary.get_or_insert_with(none);
+            summary.total_files_processed = files;
+            summary.total_bytes_processed = bytes;
+        }
+        // What it holds is new: a copy of the old one is no copy of it.
+        snapshot.original = Some(id);
         let stored = self.put(FileKind::Snapshot, &snapshot.encode()).await?;
         Ok(RootId::new(to_hex(&stored.into_inner())))
     }
@@ -47,5 +71,23 @@ impl Protocol {
         let json = read_document(&self.store, &self.codec, FileName::Snapshot(id)).await?;
         let damaged = |damage| Fault::damaged(format!("snapshot {root}"), damage);
         Ok((id, Snapshot::decode(&json).map_err(damaged)?))
+    }
+}
+
+fn change(snapshot: &mut Snapshot, amendment: &Amendment) {
+    let Amendment { tags, add_tag, hostname, time } = amendment;
+    if let Some(tags) = tags {
+        snapshot.tags.clone_from(tags);
+    }
+    if let Some(tag) = add_tag
+        && !snapshot.tags.contains(tag)
+    {
+        snapshot.tags.push(tag.clone());
+    }
+    if let Some(hostname) = hostname {
+        snapshot.hostname.clone_from(hostname);
+    }
+    if let Some(time) = time {
+        snapshot.time = *time;
     }
 }
