@@ -13,7 +13,7 @@ use windlass_engine::format::restic::compress::Level;
 use crate::{
     command::{
         backup, cache, cat, check, copy, diff, dump, find, forget, generate, init, key, list, ls,
-        prune, restore, snapshots, stats, tag, unlock,
+        prune, recover, repair, restore, rewrite, snapshots, stats, tag, unlock,
     },
     settings::environment::parse_bool,
 };
@@ -51,7 +51,11 @@ pub(crate) enum Command {
     List(list::Args),
     Ls(Box<ls::Args>),
     Prune(prune::Args),
+    Recover(recover::Args),
+    #[command(subcommand)]
+    Repair(repair::Args),
     Restore(Box<restore::Args>),
+    Rewrite(Box<rewrite::Args>),
     Snapshots(snapshots::Args),
     Stats(stats::Args),
     Tag(tag::Args),

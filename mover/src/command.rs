@@ -22,7 +22,10 @@ pub(crate) mod list;
 pub(crate) mod ls;
 pub(crate) mod prune;
 mod reading;
+pub(crate) mod recover;
+pub(crate) mod repair;
 pub(crate) mod restore;
+pub(crate) mod rewrite;
 pub(crate) mod snapshots;
 pub(crate) mod stats;
 pub(crate) mod tag;
@@ -54,7 +57,10 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<Outcome, 
         Command::List(args) => list::run(args, session).await,
         Command::Ls(args) => ls::run(*args, session).await,
         Command::Prune(args) => prune::run(args, session).await,
+        Command::Recover(args) => recover::run(args, session).await,
+        Command::Repair(args) => repair::run(args, session).await,
         Command::Restore(args) => restore::run(*args, session).await,
+        Command::Rewrite(args) => rewrite::run(*args, session).await,
         Command::Snapshots(args) => session.unless_cancelled(snapshots::run(args, session)).await,
         Command::Stats(args) => stats::run(args, session).await,
         Command::Tag(args) => tag::run(args, session).await,

@@ -14,7 +14,9 @@ use windlass_engine::{
     model::root::RootId,
     protocol::{AnnounceError, keys::OpenError},
     reclaim::ReclaimError,
+    repair::packs::PacksError,
     restore::RestoreError,
+    rewrite::RewriteError,
 };
 
 /// The exit code of a command that was told to stop.
@@ -54,6 +56,10 @@ pub(crate) enum Failure {
     Reclaim(#[from] ReclaimError),
     #[error(transparent)]
     Copy(#[from] CopyError),
+    #[error(transparent)]
+    Rewrite(#[from] RewriteError),
+    #[error(transparent)]
+    RepairPacks(#[from] PacksError),
     /// A decision about all snapshots cannot do without one.
     #[error("could not read snapshot {}, nothing was removed", id.short())]
     UnreadableSnapshot {
@@ -93,6 +99,8 @@ impl Failure {
             Self::Forget(error) => error.class(),
             Self::Reclaim(error) => error.class(),
             Self::Copy(error) => error.class(),
+            Self::Rewrite(error) => error.class(),
+            Self::RepairPacks(error) => error.class(),
             Self::UnreadableSnapshot { fault, .. } => fault.class(),
             Self::Fault(fault) => fault.class(),
             Self::Interrupted => Class::Cancelled,
@@ -178,6 +186,8 @@ impl Failure {
             Self::Forget(error) => error.advice().into(),
             Self::Reclaim(error) => error.advice().into(),
             Self::Copy(error) => error.advice().into(),
+            Self::Rewrite(error) => error.advice().into(),
+            Self::RepairPacks(error) => error.advice().into(),
             Self::UnreadableSnapshot { fault, .. } => match fault.class() {
                 Class::Retry | Class::WrongInput => fault.advice().into(),
                 _ => "snapshots can still be removed by their ids".into(),

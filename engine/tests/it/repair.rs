@@ -11,7 +11,7 @@ use windlass_engine::{
         root::{Root, RootId},
     },
     monitor::Silent,
-    protocol::{Access, Announcement, Presence},
+    protocol::{Access, Announcement, Presence, listener::Listener},
     recover,
     repair::{index, packs},
     repository::{Place, Repository},
@@ -41,6 +41,8 @@ fn alone<T>(
         hostname: "another host".into(),
         username: "somebody".into(),
         patience: Duration::ZERO,
+        lineage: None,
+        listener: Listener::default(),
     };
     let cancel = Cancel::new();
     scene.runtime.block_on(async {

@@ -11,7 +11,7 @@ use windlass_engine::{
     fault::Class,
     filter::{PatternTexts, Selection},
     model::root::{Root, RootId},
-    protocol::{Access, Announcement, amend::Amendment},
+    protocol::{Access, Announcement, amend::Amendment, listener::Listener},
     repository::{Place, Repository},
     rewrite::{self, Content, Options, Report, RewriteError},
     store::{Backend, Failure, Key},
@@ -64,6 +64,8 @@ fn try_rewrite(
         hostname: "another host".into(),
         username: "somebody".into(),
         patience: Duration::ZERO,
+        lineage: None,
+        listener: Listener::default(),
     };
     let step = Arc::new(|_: rewrite::Step<'_>| {});
     scene.runtime.block_on(async {
