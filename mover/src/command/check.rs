@@ -260,16 +260,16 @@ fn tell(output: &Output, report: &Report) {
 /// What to do about it.
 fn advice(report: &Report) -> String {
     if report.index_is_damaged {
-        return "run `restic repair index`, then check again".into();
+        return "run `windlass repair index`, then check again".into();
     }
     let mut steps = Vec::new();
     if !report.broken_packs.is_empty() {
         let packs: Vec<String> = report.broken_packs.iter().map(ToString::to_string).collect();
-        steps.push(format!("restic repair packs {}", packs.join(" ")));
+        steps.push(format!("windlass repair packs {}", packs.join(" ")));
     }
     if !report.affected.is_empty() || !report.broken_roots.is_empty() {
         let roots: Vec<&str> = report.broken_roots.iter().map(|root| root.as_str()).collect();
-        steps.push(format!("restic repair snapshots --forget {}", roots.join(" ")));
+        steps.push(format!("windlass repair snapshots --forget {}", roots.join(" ")));
     }
     let copy = "make a copy of the repository first, and look for the cause: disk, memory, network";
     match steps.is_empty() {
