@@ -64,7 +64,7 @@ use crate::{
     packing::{FinishedPack, PackSet},
     protocol::{Access, Announcement, Patience, Pending, Presence, Published, Segments, Swept},
     repository::{Loaded, Repository},
-    store::{Store, nowhere::Nowhere},
+    store::{Failure, Store, nowhere::Nowhere},
 };
 use compare::{Policy, Reason};
 pub use options::{Options, Stream};
@@ -195,15 +195,18 @@ impl Backup<'_> {
             };
             self.repository.protocol().announce_early(&announcement, patience, &cancel).await?
         };
-        let (presence, result) = self.announced(pending, &cancel).await;
+        let (presence, mut result) = self.announced(pending, &cancel).await;
         // The publisher is gone by now, so this is the last one.
         if let Some(presence) = presence {
             if result.is_ok() {
                 self.sweep(&presence).await;
             }
-            let released = presence.release().await;
-            if result.is_ok() {
-                released?;
+            match (presence.release().await, &mut result) {
+                (Err(Fault::Store(error)), Ok(report)) if error.failure == Failure::Denied => {
+                    report.lock_left = Some(error.to_string());
+                }
+                (Err(fault), Ok(_)) => return Err(fault.into()),
+                (Ok(()), _) | (Err(_), Err(_)) => {}
             }
         }
         result
@@ -293,6 +296,7 @@ impl Backup<'_> {
             vanished: figures.vanished.load(Ordering::Relaxed),
             problem_count: problems.count,
             problems: problems.first.clone(),
+            lock_left: None,
         };
         let clock = &repository.environment().clock;
         let summary = figures.summary(*started, clock.now());

@@ -261,6 +261,22 @@ impl Session {
         }
     }
 
+    /// Takes a reader's announcement back. Who may only add has to leave it behind.
+    async fn release(&self, presence: Presence) -> Result<(), Failure> {
+        match presence.release().await {
+            Err(Fault::Store(error)) if error.failure == store::Failure::Denied => {
+                self.lock_stays(&error.to_string());
+                Ok(())
+            }
+            result => Ok(result?),
+        }
+    }
+
+    /// Says that a lock could not be removed, which only those who delete will notice.
+    pub(crate) fn lock_stays(&self, why: &str) {
+        self.output.warn(&format!("the lock stays until `unlock` removes it: {why}"));
+    }
+
     /// Does `work` as a reader that others see and tolerate. When it is cancelled, work that
     /// watches the switch has a second to come to its own end; then it is dropped where it stands.
     pub(crate) async fn reading<T>(
@@ -277,7 +293,7 @@ impl Session {
             }
         };
         let result = until_cancelled(&self.cancel, work).await;
-        presence.release().await?;
+        self.release(presence).await?;
         result
     }
 
@@ -303,7 +319,7 @@ impl Session {
             let (result, settled) = tokio::join!(until_cancelled(&attempt, work(&attempt)), settle);
             match settled {
                 Ok(presence) => {
-                    presence.release().await?;
+                    self.release(presence).await?;
                     return result;
                 }
                 Err(_cancelled) if self.cancel.is_cancelled() => return result,

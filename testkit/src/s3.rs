@@ -16,7 +16,12 @@ use bucket::Buckets;
 pub use bucket::{Retention, Rules};
 
 use hyper_util::rt::TokioIo;
-use s3s::{auth::SimpleAuth, service::S3ServiceBuilder};
+use s3s::{
+    S3Result,
+    auth::{S3Auth, SecretKey},
+    s3_error,
+    service::S3ServiceBuilder,
+};
 use tokio::{net::TcpListener, sync::oneshot};
 
 /// The key that is let in.
@@ -33,6 +38,19 @@ pub struct S3Server {
     thread: Option<JoinHandle<()>>,
 }
 
+/// Who is let in.
+struct OneKey;
+
+#[async_trait::async_trait]
+impl S3Auth for OneKey {
+    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
+        match access_key {
+            KEY_ID => Ok(SecretKey::from(SECRET_KEY)),
+            _ => Err(s3_error!(InvalidAccessKeyId)),
+        }
+    }
+}
+
 impl S3Server {
     /// Without any bucket.
     ///
@@ -42,7 +60,7 @@ impl S3Server {
     pub fn start() -> Self {
         let buckets = Buckets::default();
         let mut builder = S3ServiceBuilder::new(buckets.clone());
-        builder.set_auth(SimpleAuth::from_single(KEY_ID, SECRET_KEY));
+        builder.set_auth(OneKey);
         let service = builder.build();
         let (tell, told) = std::sync::mpsc::channel();
         let (stop, stopped) = oneshot::channel();

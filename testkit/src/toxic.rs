@@ -73,6 +73,15 @@ pub enum Poison {
     Drip(Duration),
     /// A web page is the answer.
     Page,
+    /// This is the answer.
+    Say {
+        /// Its status.
+        status: u16,
+        /// Its type of content.
+        kind: &'static str,
+        /// Its body.
+        text: String,
+    },
 }
 
 /// A request that came.
@@ -255,6 +264,10 @@ async fn spoilt(
         Some(Poison::Page) => {
             drop(request.into_body().collect().await);
             Ok(answer::page())
+        }
+        Some(Poison::Say { status, kind, text }) => {
+            drop(request.into_body().collect().await);
+            Ok(answer::made(status, kind, text))
         }
         Some(Poison::Truncate) => {
             answer::half(hand_on(state, request).await?, answer::After::Break).await

@@ -24,6 +24,8 @@ pub struct Report {
     pub problem_count: u64,
     /// The first of them.
     pub problems: Vec<Problem>,
+    /// Why the lock is still in the store: who may only add cannot remove it.
+    pub lock_left: Option<String>,
 }
 
 impl Report {

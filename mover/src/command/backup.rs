@@ -57,6 +57,9 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Outcome, Failur
     stop_scan.store(true, Ordering::Relaxed);
     drop(drawer);
     let report = result?;
+    if let Some(why) = &report.lock_left {
+        session.lock_stays(why);
+    }
     monitor.report(&report, dry_run, started.elapsed());
     Ok(if report.is_partial() { Outcome::Partial(PARTIAL) } else { Outcome::Done })
 }

@@ -27,6 +27,7 @@ mod repair;
 mod restic;
 mod restore;
 mod rewrite;
+mod s3;
 mod snapshots;
 mod source;
 mod stream;

@@ -36,8 +36,9 @@ pub(super) fn page() -> Answer {
     made(200, "text/html", "<!DOCTYPE html><html><head><title>Welcome</title></head></html>")
 }
 
-fn made(status: u16, kind: &'static str, text: &'static str) -> Answer {
-    let body = Full::new(Bytes::from_static(text.as_bytes())).map_err(never).boxed();
+/// What was asked for.
+pub(super) fn made(status: u16, kind: &'static str, text: impl Into<Bytes>) -> Answer {
+    let body = Full::new(text.into()).map_err(never).boxed();
     let mut answer = Response::new(body);
     *answer.status_mut() = status.try_into().expect("a status");
     answer.headers_mut().insert(CONTENT_TYPE, kind.parse().expect("a header"));
