@@ -7,6 +7,7 @@
 mod lifecycle;
 mod machine;
 mod measure;
+mod remote;
 pub(crate) mod sameness;
 mod scenario;
 pub(crate) mod scratch;
@@ -24,6 +25,7 @@ pub(crate) use measure::supervise;
 
 const USAGE: &str = "\
 usage: cargo xtask compare [OPTIONS]
+  --s3           over MinIO on this machine, 20 ms away, instead of in a directory
   --size SIZE    of the incompressible file (2G)
   --files N      in the generated source tree (55000: 1.6 GB)
   --tree DIR     copy this directory instead of generating a tree
@@ -37,6 +39,7 @@ usage: cargo xtask compare [OPTIONS]
 /// What was asked for.
 #[derive(Debug, PartialEq)]
 struct Options {
+    s3: bool,
     big_bytes: u64,
     files: usize,
     tree: Option<PathBuf>,
@@ -51,6 +54,7 @@ struct Options {
 impl Options {
     fn parse(arguments: &[String]) -> Option<Self> {
         let mut options = Self {
+            s3: false,
             big_bytes: 2 << 30,
             files: 55_000,
             tree: None,
@@ -65,6 +69,10 @@ impl Options {
         while let Some(word) = words.next() {
             if word == "--lifecycle" {
                 options.lifecycle = true;
+                continue;
+            }
+            if word == "--s3" {
+                options.s3 = true;
                 continue;
             }
             let value = words.next()?;
@@ -122,6 +130,14 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     let scratch = Scratch::new(&parent)?;
     let machine = machine::describe(scratch.path());
     let data = prepare(&options, scratch.path())?;
+    if options.s3 {
+        let peers = options.peers.as_deref();
+        let runs = options.runs;
+        return match remote::run(&tools, &data, scratch.path(), runs, peers, machine)? {
+            0 => Ok(()),
+            count => Err(format!("{count} problems, listed below the table")),
+        };
+    }
     let results = scenario::run(&tools, &data, scratch.path(), options.runs)?;
     print!("{}", table::render(&machine, &data, &tools, &results, options.runs));
     match results.problems.len() {
@@ -218,6 +234,7 @@ mod tests {
         assert_eq!((options.big_bytes, options.files, options.runs), (2 << 30, 55_000, 3));
         let options = parse("--lifecycle --scale 0.5").unwrap();
         assert!(options.lifecycle && options.scale < 0.6);
+        assert!(!options.s3 && parse("--runs 2 --s3 --files 7").unwrap().s3);
         let options = parse("--size 256M --files 5000 --only kopia,restic --runs 1").unwrap();
         assert_eq!((options.big_bytes, options.files, options.runs), (256 << 20, 5_000, 1));
         assert_eq!(options.only, [Kind::Kopia, Kind::Restic]);

@@ -198,7 +198,7 @@ fn measured(
         }
     }
     if let Some(restic) = tools.iter().find(|tool| tool.kind == Kind::Restic) {
-        let judge = Bench { tool: restic, place: bench.place.clone() };
+        let judge = Bench { tool: restic, ..bench.clone() };
         prepare(&judge, vec![judge.with("check", &["--read-data"])])
             .map_err(|problem| format!("after {}: {problem}", work.title()))?;
     }

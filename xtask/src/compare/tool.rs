@@ -5,6 +5,7 @@
 //! written down in [`NOTES`] and printed with the table.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -64,10 +65,22 @@ impl Tool {
 }
 
 /// A tool with a place of its own to work in.
+#[derive(Clone)]
 pub(super) struct Bench<'a> {
     pub(super) tool: &'a Tool,
     /// Holds repository, cache, home and logs.
     pub(super) place: PathBuf,
+    /// Where the repository is, if not in there.
+    pub(super) cloud: Option<Cloud>,
+}
+
+/// A bucket behind the S3 protocol, without TLS.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cloud {
+    pub(super) address: SocketAddr,
+    pub(super) bucket: &'static str,
+    pub(super) key_id: &'static str,
+    pub(super) secret_key: &'static str,
 }
 
 impl<'a> Bench<'a> {
@@ -76,7 +89,12 @@ impl<'a> Bench<'a> {
             let path = place.join(name);
             fs::create_dir_all(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         }
-        Ok(Self { tool, place })
+        Ok(Self { tool, place, cloud: None })
+    }
+
+    /// The same with the repository in a bucket.
+    pub(super) fn over(self, cloud: Cloud) -> Self {
+        Self { cloud: Some(cloud), ..self }
     }
 
     pub(super) fn repository(&self) -> PathBuf {
@@ -90,7 +108,15 @@ impl<'a> Bench<'a> {
             Kind::Windlass | Kind::Restic | Kind::Rustic => vec![self.on_repository("init")],
             Kind::Kopia => {
                 let mut create = self.command();
-                create.args(["repository", "create", "filesystem", "--path"]).arg(repository);
+                create.args(["repository", "create"]);
+                match &self.cloud {
+                    None => create.args(["filesystem", "--path"]).arg(repository),
+                    Some(cloud) => create
+                        .args(["s3", "--disable-tls", "--bucket", cloud.bucket])
+                        .args(["--endpoint", &cloud.address.to_string()])
+                        .args(["--access-key", cloud.key_id])
+                        .args(["--secret-access-key", cloud.secret_key]),
+                };
                 let mut policy = self.command();
                 policy.args(["policy", "set", "--global", "--compression=zstd"]);
                 vec![create, policy]
@@ -149,7 +175,14 @@ impl<'a> Bench<'a> {
 
     fn on_repository(&self, verb: &str) -> Command {
         let mut command = self.command();
-        command.arg(verb).arg("-r").arg(self.repository());
+        command.arg(verb).arg("-r");
+        match (&self.cloud, self.tool.kind) {
+            (None, _) => command.arg(self.repository()),
+            (Some(_), Kind::Rustic) => command.arg("opendal:s3"),
+            (Some(cloud), _) => {
+                command.arg(format!("s3:http://{}/{}", cloud.address, cloud.bucket))
+            }
+        };
         if self.tool.kind == Kind::Rustic {
             command.arg("--cache-dir").arg(self.place.join("cache"));
         }
@@ -173,6 +206,19 @@ impl<'a> Bench<'a> {
                 command.env("KOPIA_PASSWORD", PASSWORD).env("KOPIA_CACHE_DIRECTORY", cache);
                 command.env("KOPIA_CHECK_FOR_UPDATES", "false");
                 command.env("KOPIA_CONFIG_PATH", self.place.join("home/repository.config"));
+            }
+        }
+        match (&self.cloud, self.tool.kind) {
+            (None, _) | (Some(_), Kind::Kopia) => {}
+            (Some(cloud), Kind::Windlass | Kind::Restic) => {
+                command.env("AWS_ACCESS_KEY_ID", cloud.key_id);
+                command.env("AWS_SECRET_ACCESS_KEY", cloud.secret_key);
+            }
+            (Some(cloud), Kind::Rustic) => {
+                command.env("OPENDAL_ENDPOINT", format!("http://{}", cloud.address));
+                command.env("OPENDAL_BUCKET", cloud.bucket).env("OPENDAL_REGION", "us-east-1");
+                command.env("OPENDAL_ACCESS_KEY_ID", cloud.key_id);
+                command.env("OPENDAL_SECRET_ACCESS_KEY", cloud.secret_key);
             }
         }
         command
