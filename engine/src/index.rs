@@ -4,19 +4,26 @@
 //! - [`Index::claim`] decides and reserves under one lock, so no two workers store one chunk twice.
 //! - A chunk may lie in several packs; every place is kept, so that a reader can fall back.
 //! - Locks are held for a table access, never for I/O or hashing.
+//! - What lies in a [`kept`] table is asked for there; what is in memory here came since.
 //!
 //! Not here: reading and writing index objects (`protocol`), their bytes (`dialect`).
 
+pub(crate) mod kept;
+
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock},
 };
 
 use hashbrown::{HashTable, hash_table};
 
-use crate::model::{
-    chunk::ChunkKey,
-    pack::{Location, PackName, PackNumber},
+use self::kept::Kept;
+use crate::{
+    fault::Fault,
+    model::{
+        chunk::ChunkKey,
+        pack::{Location, PackName, PackNumber},
+    },
 };
 
 const SHARDS: usize = 16;
@@ -26,6 +33,7 @@ const SHARDS: usize = 16;
 pub struct Index {
     shards: [Mutex<Shard>; SHARDS],
     packs: RwLock<Vec<Pack>>,
+    kept: OnceLock<Kept>,
 }
 
 #[derive(Debug)]
@@ -90,7 +98,24 @@ impl Index {
         Self {
             shards: std::array::from_fn(|_| Mutex::new(Shard::default())),
             packs: RwLock::new(Vec::new()),
+            kept: OnceLock::new(),
         }
+    }
+
+    /// Rests on a table, before anything else is known here: its packs keep their numbers.
+    pub(crate) fn rest_on(&self, kept: Kept) -> Result<(), Fault> {
+        let mut packs = self.packs.write().unwrap_or_else(PoisonError::into_inner);
+        if !packs.is_empty() {
+            return Err(Fault::Bug("an index rests on a table from its beginning"));
+        }
+        packs
+            .extend(kept.packs().iter().map(|pack| Pack { name: Kept::name(pack), end: pack.end }));
+        let _only_once = self.kept.set(kept);
+        Ok(())
+    }
+
+    fn kept_places(&self, key: &ChunkKey) -> Vec<Location> {
+        self.kept.get().map(|kept| kept.places(key)).unwrap_or_default()
     }
 
     /// Gives a pack, whose last chunk ends before `end`, its number in this index.
@@ -175,10 +200,14 @@ impl Index {
     #[must_use]
     pub fn presence(&self, key: &ChunkKey) -> Presence {
         let shard = self.shard(key);
-        match shard.slots.find(key.table_hash(), |slot| slot.key == *key).map(|slot| slot.state) {
-            None | Some(State::Reserved) => Presence::Absent,
-            Some(State::Live(location)) => Presence::Live(location),
-            Some(State::Tombstone { at_seconds }) => Presence::Tombstone { at_seconds },
+        let found = shard.slots.find(key.table_hash(), |slot| slot.key == *key);
+        let state = found.map(|slot| slot.state);
+        drop(shard);
+        match (state, self.kept_places(key).first()) {
+            (Some(State::Live(location)), _) => Presence::Live(location),
+            (_, Some(location)) => Presence::Live(*location),
+            (None | Some(State::Reserved), None) => Presence::Absent,
+            (Some(State::Tombstone { at_seconds }), None) => Presence::Tombstone { at_seconds },
         }
     }
 
@@ -194,12 +223,18 @@ impl Index {
     /// Further places of a chunk, for when the first cannot be read.
     #[must_use]
     pub fn further(&self, key: &ChunkKey) -> Vec<Location> {
-        self.shard(key).further.get(key).cloned().unwrap_or_default()
+        let mut further = self.shard(key).further.get(key).cloned().unwrap_or_default();
+        let first = self.find(key);
+        further.extend(self.kept_places(key).into_iter().filter(|at| Some(*at) != first));
+        further
     }
 
     /// Whether a chunk is stored or being stored by this run; reserves it for the caller if not.
     #[must_use]
     pub fn claim(&self, key: &ChunkKey) -> Claim {
+        if !self.kept_places(key).is_empty() {
+            return Claim::Known;
+        }
         let mut shard = self.shard(key);
         let entry = shard.slots.entry(
             key.table_hash(),
@@ -224,14 +259,19 @@ impl Index {
     /// Number of chunks known.
     #[must_use]
     pub fn chunk_count(&self) -> usize {
-        self.shards
+        let in_memory: usize = self
+            .shards
             .iter()
             .map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).slots.len())
-            .sum()
+            .sum();
+        in_memory + self.kept.get().map_or(0, |kept| kept.rows() as usize)
     }
 
     /// Calls `each` for every place of every chunk, in no order.
     pub fn for_each(&self, mut each: impl FnMut(&ChunkKey, &Location)) {
+        if let Some(kept) = self.kept.get() {
+            kept.sweep_all(|row| each(&row.key(), &row.location()));
+        }
         for shard in &self.shards {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             for slot in &shard.slots {

@@ -11,6 +11,7 @@ pub mod faulty;
 pub mod hooked;
 pub mod recording;
 pub mod s3;
+pub mod segments;
 pub mod stale;
 pub mod toxic;
 pub mod tree;

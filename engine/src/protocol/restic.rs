@@ -11,13 +11,14 @@ mod amend;
 mod holders;
 mod keys;
 mod leftover;
+mod load;
 mod lock;
 mod object;
 mod open;
 mod reclaim;
 mod roots;
 
-use std::{cell::OnceCell, collections::HashSet, sync::Arc};
+use std::{collections::HashSet, path::Path, sync::Arc};
 
 use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
@@ -27,7 +28,7 @@ use windlass_format::{
         SnapshotId,
         compress::{Compressor, Decompressor, Level},
         envelope,
-        index::{self, IndexPack},
+        index::IndexPack,
         path::{FileKind, FileName},
         snapshot::Snapshot,
         unpacked,
@@ -45,12 +46,12 @@ use crate::{
     dialect::restic::{self as dialect, Codec},
     entropy::Entropy,
     fault::Fault,
-    index::Index,
+    index::kept::{self, KeptAt, KeptKey},
     model::{
-        pack::{Location, PackInfo, PackName, PackedChunk},
+        pack::{PackInfo, PackName},
         root::{Root, RootId},
     },
-    store::{Existing, Failure, Key, Range, Store, Stored},
+    store::{Existing, Failure, Key, Range, Store, Stored, cache::CacheOptions},
 };
 pub use lock::{Lock, PendingLock};
 pub use open::{
@@ -63,6 +64,9 @@ pub(super) const READ_AHEAD: usize = 8;
 /// How often is listed again because what was listed vanished before it was read.
 const MOST_LISTINGS: usize = 10;
 
+/// What the key of a kept index is derived for.
+const KEPT_INDEX: &str = "windlass 2026-11-21 index kept in a cache";
+
 /// An open repository's order of reads and writes.
 #[derive(Clone, Debug)]
 pub struct Protocol {
@@ -70,13 +74,26 @@ pub struct Protocol {
     pub(super) codec: Arc<Codec>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Entropy,
+    /// Where a large index may be kept.
+    kept: Option<KeptAt>,
 }
 
 impl Protocol {
     /// The order for a repository that was opened.
     #[must_use]
     pub fn new(store: Store, codec: Arc<Codec>, clock: Arc<dyn Clock>, entropy: Entropy) -> Self {
-        Self { store, codec, clock, entropy }
+        Self { store, codec, clock, entropy, kept: None }
+    }
+
+    /// The same with a large index kept in this directory.
+    #[must_use]
+    pub(super) fn keeping_index_in(mut self, directory: &Path, cache: &CacheOptions) -> Self {
+        let key = KeptKey(blake3::derive_key(KEPT_INDEX, &self.codec.key().to_json()));
+        // The other half is for copies of objects.
+        let most_bytes = cache.limit_bytes.map_or(u64::MAX, |limit| limit / 2);
+        let (path, observer) = (kept::path_in(directory), cache.observer.clone());
+        self.kept = Some(KeptAt { path, key, most_bytes, observer });
+        self
     }
 
     pub(super) async fn lock(
@@ -154,32 +171,6 @@ impl Protocol {
         Ok(keys::remove(&self.store, prefix, in_use).await?.to_hex())
     }
 
-    pub(super) async fn load_index(&self, index: &Arc<Index>) -> Result<Segments, Fault> {
-        let mut first_fault = None;
-        let mut segments = Vec::new();
-        self.read_all(FileKind::Index, |name, json| {
-            segments.push(key_of(name));
-            let loaded = json.and_then(|json| {
-                read_index(&json, index).map_err(|damage| Fault::damaged(name.to_string(), damage))
-            });
-            if let Err(fault) = loaded {
-                first_fault.get_or_insert(fault);
-            }
-        })
-        .await?;
-        if let Some(fault) = first_fault {
-            return Err(fault);
-        }
-        let packs = OnceCell::new();
-        let packs = || packs.get_or_init(|| index.pack_names().into_iter().collect::<HashSet<_>>());
-        let is_known = |key: &Key| match FileName::parse(key.as_str()) {
-            Some(FileName::Pack(id)) => packs().contains(&PackName::Hash(id.0)),
-            _ => false,
-        };
-        self.store.retain_copies(&is_known);
-        Ok(Segments(segments))
-    }
-
     pub(super) async fn sweep(&self) -> Result<Swept, Fault> {
         Ok(leftover::sweep(&self.store).await?)
     }
@@ -237,23 +228,34 @@ impl Protocol {
     }
 
     /// Reads all documents of a kind, several at once, and hands each on with its plaintext, once.
-    /// Whoever replaces one stores the new before removing the old: where one vanishes between
-    /// listing and reading, its successor may be missing from the listing, so it is listed again.
     pub(super) async fn read_all(
         &self,
         kind: FileKind,
-        mut each: impl FnMut(FileName, Result<Vec<u8>, Fault>),
+        each: impl FnMut(FileName, Result<Vec<u8>, Fault>),
     ) -> Result<(), Fault> {
-        let mut known = HashSet::new();
+        self.read_others(kind, HashSet::new(), each).await.map(drop)
+    }
+
+    /// [`read_all`](Self::read_all) but those that are known already; gives those that are there.
+    ///
+    /// Whoever replaces one stores the new before removing the old: where one vanishes between
+    /// listing and reading, its successor may be missing from the listing, so it is listed again.
+    async fn read_others(
+        &self,
+        kind: FileKind,
+        mut known: HashSet<FileName>,
+        mut each: impl FnMut(FileName, Result<Vec<u8>, Fault>),
+    ) -> Result<HashSet<FileName>, Fault> {
         for _listing in 0..MOST_LISTINGS {
             let mut names = Vec::new();
             self.store
                 .list(kind.directory(), &mut |row| names.extend(FileName::parse(row.key.as_str())))
                 .await?;
+            let listed = names.iter().copied().collect();
             names.retain(|name| known.insert(*name));
             names.sort_unstable();
             if self.read_those_left(names, &mut each).await? {
-                return Ok(());
+                return Ok(listed);
             }
         }
         Err(Fault::Unsettled { what: kind.directory() })
@@ -321,35 +323,6 @@ pub(super) fn key_of(name: FileName) -> Key {
     Key::new(name.to_string())
 }
 
-/// Reads what an index file says. What lies in packs that rustic is about to remove counts as
-/// removed, as it does for restic: whoever needs it again has to store it again.
-fn read_index(json: &[u8], index: &Index) -> Result<(), Damage> {
-    let packs = index::decode(json)?;
-    index.reserve(packs.iter().map(|pack| pack.blobs.len()).sum());
-    for pack in packs {
-        let chunks: Option<Vec<PackedChunk>> = pack.blobs.iter().map(dialect::chunk_of).collect();
-        let chunks = chunks.ok_or(Damage::Invalid { what: "length of a blob in an index" })?;
-        if pack.to_delete {
-            let marked_at = pack.time.map_or(0, |time| time.seconds);
-            chunks.iter().for_each(|chunk| index.bury(chunk.key, marked_at));
-            continue;
-        }
-        let ends = chunks.iter().map(|c| u64::from(c.offset) + u64::from(c.stored_bytes));
-        let number = index.add_pack(PackName::Hash(pack.id.0), ends.max().unwrap_or(0));
-        for chunk in chunks {
-            let location = Location {
-                pack: number,
-                offset: chunk.offset,
-                stored_bytes: chunk.stored_bytes,
-                raw_bytes: chunk.raw_bytes,
-                coding: chunk.coding,
-            };
-            index.insert(chunk.key, location);
-        }
-    }
-    Ok(())
-}
-
 fn index_pack(info: PackInfo) -> Result<IndexPack, Fault> {
     let PackName::Hash(id) = info.name else {
         return Err(Fault::Bug("a pack of this format is named by its hash"));
@@ -361,48 +334,4 @@ fn index_pack(info: PackInfo) -> Result<IndexPack, Fault> {
         time: None,
         size: None,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use windlass_format::restic::{
-        BlobId, PackId,
-        pack::{BlobKind, Entry},
-    };
-
-    use super::*;
-    use crate::index::Claim;
-
-    #[test]
-    fn what_rustic_is_about_to_remove_is_stored_again() {
-        let entry = Entry {
-            kind: BlobKind::Data,
-            id: BlobId([7; 32]),
-            offset: 0,
-            length: 40,
-            raw_length: None,
-        };
-        let pack = |to_delete, name: u8| IndexPack {
-            id: PackId([name; 32]),
-            blobs: vec![entry],
-            to_delete,
-            time: None,
-            size: None,
-        };
-        let key = dialect::chunk_of(&entry).expect("a chunk").key;
-        let (leaving, staying) =
-            (index::encode(&[pack(true, 1)]), index::encode(&[pack(false, 2)]));
-        let index = Index::new();
-        read_index(&leaving, &index).expect("read");
-        assert_eq!(index.find(&key), None);
-        assert_eq!(index.claim(&key), Claim::Yours);
-
-        for order in [[&leaving, &staying], [&staying, &leaving]] {
-            let index = Index::new();
-            order.iter().for_each(|json| read_index(json, &index).expect("read"));
-            let found = index.find(&key).expect("it stays in the other pack");
-            assert_eq!(index.pack_name(found.pack), Some(PackName::Hash([2; 32])));
-            assert_eq!(index.claim(&key), Claim::Known);
-        }
-    }
 }

@@ -43,6 +43,9 @@ const FETCHED_MIB: usize = 32;
 pub struct CacheOptions {
     /// The directory with one directory for each repository.
     pub base: PathBuf,
+    /// Whether copies of objects are kept: not worth it for a store as near as the cache. A large
+    /// index is in any case.
+    pub objects: bool,
     /// Bytes of one repository's cache; without a limit it leaves the last twentieth of its file
     /// system free.
     pub limit_bytes: Option<u64>,
@@ -51,22 +54,29 @@ pub struct CacheOptions {
 }
 
 impl CacheOptions {
-    /// The store of the repository with this id, with its cache before it.
+    /// The store of the repository with this id, with its cache before it, and the directory of
+    /// that.
     #[must_use]
-    pub(crate) fn over(&self, store: Store, repository: &str) -> Store {
-        match Room::open(self, repository) {
-            Ok(room) => Store::new(Cached {
-                inner: store,
-                room: Arc::new(room),
-                begun: Mutex::default(),
-                doubted: Mutex::default(),
-                fetching: Semaphore::new(FETCHED_MIB),
-            }),
+    pub(crate) fn over(&self, store: Store, repository: &str) -> (Store, Option<PathBuf>) {
+        let room = match Room::open(self, repository) {
+            Ok(room) => room,
             Err(failed) => {
                 self.observer.tell(|| failed);
-                store
+                return (store, None);
             }
+        };
+        let directory = Some(room.path().to_owned());
+        if !self.objects {
+            return (store, directory);
         }
+        let cached = Cached {
+            inner: store,
+            room: Arc::new(room),
+            begun: Mutex::default(),
+            doubted: Mutex::default(),
+            fetching: Semaphore::new(FETCHED_MIB),
+        };
+        (Store::new(cached), directory)
     }
 }
 

@@ -43,7 +43,8 @@ impl Cache {
         let told = Arc::clone(&self.told);
         let observer =
             Observer::new(move |event| told.lock().expect("no panic").push(event.clone()));
-        CacheOptions { base: self.base.clone(), limit_bytes: self.limit_bytes, observer }
+        let (base, limit_bytes) = (self.base.clone(), self.limit_bytes);
+        CacheOptions { base, objects: true, limit_bytes, observer }
     }
 
     fn try_open(

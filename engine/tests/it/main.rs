@@ -13,6 +13,7 @@ mod filter;
 mod holders;
 mod interop;
 mod items;
+mod kept_index;
 mod kopia;
 mod leftover;
 mod peer;

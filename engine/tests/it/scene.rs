@@ -76,10 +76,14 @@ fn objects(version: Version) -> Vec<(Key, Vec<u8>)> {
     objects_with(version, Vec::new())
 }
 
+/// The master key of every such repository.
+pub(super) fn master() -> MasterKey {
+    MasterKey::generate(&Entropy::seeded(7).bytes().expect("seeded"))
+}
+
 /// The same with more in its config.
 fn objects_with(version: Version, extra: Vec<(String, String)>) -> Vec<(Key, Vec<u8>)> {
-    let random = Entropy::seeded(7);
-    let master = MasterKey::generate(&random.bytes().expect("seeded"));
+    let (random, master) = (Entropy::seeded(8), master());
     let kdf = KdfParams { n: 2, r: 1, p: 1, salt: random.bytes().expect("seeded") };
     let derived = key::derive(&kdf, &password()).expect("legal parameters");
     let nonce = random.bytes().expect("seeded");

@@ -124,7 +124,7 @@ pub async fn open(
 ) -> Result<Opened, OpenError> {
     let (key, master) = keys::unlock(store, password, options.key_hint.as_deref(), pool).await?;
     let config = read_config(&master, sealed)?;
-    if let Some(cache) = &options.cache {
+    if let Some(cache) = options.cache.as_ref().filter(|cache| cache.objects) {
         let known = Known { repository: config.id.0, key: key.0, config: sealed.to_vec() };
         known.save(&cache.base, &store.location());
     }
@@ -141,7 +141,7 @@ pub async fn open_known(
     clock: Arc<dyn Clock>,
     entropy: Entropy,
 ) -> Option<Opened> {
-    let cache = options.cache.as_ref()?;
+    let cache = options.cache.as_ref().filter(|cache| cache.objects)?;
     let location = store.location();
     let known = Known::load(&cache.base, &location)?;
     let key = KeyId(known.key);
@@ -170,9 +170,15 @@ fn finish(
 ) -> Result<Opened, OpenError> {
     let cutter = cutter_of(&config)?;
     let codec = Arc::new(Codec::new(master, config.version, options.level, cutter, options.verify));
-    let cached = options.cache.as_ref().map(|it| it.over(store.clone(), &config.id.to_hex()));
-    let store = cached.unwrap_or_else(|| store.clone());
-    let protocol = Arc::new(Protocol::new(store.clone(), Arc::clone(&codec), clock, entropy));
+    let (store, directory) = match &options.cache {
+        Some(cache) => cache.over(store.clone(), &config.id.to_hex()),
+        None => (store.clone(), None),
+    };
+    let mut protocol = Protocol::new(store.clone(), Arc::clone(&codec), clock, entropy);
+    if let (Some(directory), Some(cache)) = (directory, &options.cache) {
+        protocol = protocol.keeping_index_in(&directory, cache);
+    }
+    let protocol = Arc::new(protocol);
     Ok(Opened { config, key, codec, protocol, store })
 }
 

@@ -101,6 +101,10 @@ impl Room {
         Ok(room)
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Bytes of an object, if they are here.
     pub(super) fn load(&self, key: &Key, range: Range) -> Option<Bytes> {
         let path = self.path_of(key)?;
