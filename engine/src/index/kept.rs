@@ -1,7 +1,7 @@
 //! A sorted table of places in a file of the cache, for indexes too large for memory.
 //!
 //! ```text
-//! magic │ rows, sorted, 50 bytes each │ tail: segments, packs, every 64th hash │ 4 lengths │ hash
+//! magic │ rows, sorted, 50 bytes each │ tail: segments, packs, every 16th hash │ 4 lengths │ hash
 //! ```
 //!
 //! Invariants
@@ -9,7 +9,7 @@
 //!   at any time.
 //! - It is believed only with a keyed hash of all its bytes under a key of the repository: a file
 //!   that another wrote, or that was damaged, is no file.
-//! - A look-up reads one stretch of 64 rows, seldom two; nothing is mapped, so that a file cut short
+//! - A look-up reads one stretch of 16 rows, seldom two; nothing is mapped, so that a file cut short
 //!   meanwhile is an error and not a signal, and what is in use is not counted as memory of ours.
 //!
 //! Not here: making one ([`build`]), and what came since ([`super::Index`]).
@@ -35,7 +35,8 @@ use crate::{
 
 const MAGIC: [u8; 16] = *b"windlass index 1";
 /// Rows between two hashes that are kept in memory.
-const FENCE_ROWS: u64 = 64;
+const FENCE_ROWS: u64 = 16;
+const STRETCH_BYTES: usize = FENCE_ROWS as usize * Row::BYTES;
 const LENGTHS: usize = 4;
 const FOOTER_BYTES: usize = LENGTHS * 8 + blake3::OUT_LEN;
 /// Bytes read at once from front to back.
@@ -97,10 +98,6 @@ impl Row {
         let mut hash = [0; 32];
         hash.copy_from_slice(&self.0[..32]);
         ChunkKey::full(self.0[32], hash)
-    }
-
-    fn is_of(&self, key: &ChunkKey) -> bool {
-        self.0[..32] == *key.padded() && self.0[32] == key.tag()
     }
 
     pub(crate) fn location(&self) -> Location {
@@ -222,12 +219,15 @@ impl Kept {
             if self.fences[at] > wanted {
                 break;
             }
-            let Ok(rows) = self.stretch(at) else {
+            let mut room = [0; STRETCH_BYTES];
+            let Ok(bytes) = self.stretch(at, &mut room) else {
                 self.give_up();
                 return places;
             };
-            let rows = rows.iter().filter(|row| row.is_of(key));
-            places.extend(rows.map(Row::location));
+            // Compared where they are: nearly all of them are of others.
+            let is_wanted = |row: &&[u8]| row[..32] == *key.padded() && row[32] == key.tag();
+            let wanted = bytes.chunks_exact(Row::BYTES).filter(is_wanted);
+            places.extend(wanted.flat_map(rows_in).map(|row| row.location()));
         }
         places
     }
@@ -240,13 +240,12 @@ impl Kept {
         }
     }
 
-    fn stretch(&self, at: usize) -> io::Result<Vec<Row>> {
+    fn stretch<'b>(&self, at: usize, room: &'b mut [u8; STRETCH_BYTES]) -> io::Result<&'b [u8]> {
         let first = at as u64 * FENCE_ROWS;
         let count = FENCE_ROWS.min(self.rows.saturating_sub(first)) as usize;
-        let mut bytes = [0; FENCE_ROWS as usize * Row::BYTES];
-        let bytes = &mut bytes[..count * Row::BYTES];
+        let bytes = &mut room[..count * Row::BYTES];
         self.file.read_exact_at(bytes, MAGIC.len() as u64 + first * Row::BYTES as u64)?;
-        Ok(rows_in(bytes).collect())
+        Ok(bytes)
     }
 
     /// Calls `each` for every row that can be read.
