@@ -58,17 +58,18 @@ impl CacheOptions {
     /// that.
     #[must_use]
     pub(crate) fn over(&self, store: Store, repository: &str) -> (Store, Option<PathBuf>) {
-        let room = match Room::open(self, repository) {
+        let directory = self.base.join(repository);
+        if !self.objects {
+            // Made when there is something to put into it.
+            return (store, Some(directory));
+        }
+        let room = match Room::open(self, &directory) {
             Ok(room) => room,
             Err(failed) => {
                 self.observer.tell(|| failed);
                 return (store, None);
             }
         };
-        let directory = Some(room.path().to_owned());
-        if !self.objects {
-            return (store, directory);
-        }
         let cached = Cached {
             inner: store,
             room: Arc::new(room),
@@ -76,7 +77,7 @@ impl CacheOptions {
             doubted: Mutex::default(),
             fetching: Semaphore::new(FETCHED_MIB),
         };
-        (Store::new(cached), directory)
+        (Store::new(cached), Some(directory))
     }
 }
 

@@ -15,7 +15,10 @@ use std::{
 };
 
 use super::{FENCE_ROWS, Kept, KeptAt, KeptKey, KeptPack, MAGIC, Row, SWEEP_BYTES};
-use crate::{entropy::name_suffix, store::Key};
+use crate::{
+    entropy::name_suffix,
+    store::{Key, cache::base},
+};
 
 /// Rows sorted at once: 25 MiB.
 const RUN_ROWS: usize = 1 << 19;
@@ -268,7 +271,14 @@ fn temporary(directory: &Path) -> io::Result<(PathBuf, File)> {
     let suffix = name_suffix().map_err(io::Error::other)?;
     let path = directory.join(format!("tmp-{suffix:016x}"));
     let mut options = OpenOptions::new();
-    let file = options.read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+    options.read(true).write(true).create_new(true).mode(0o600);
+    let file = match options.open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            base::make(directory.parent().unwrap_or(directory), directory)?;
+            options.open(&path)?
+        }
+        opened => opened?,
+    };
     Ok((path, file))
 }
 

@@ -78,7 +78,7 @@ pub(super) fn version_of(path: &Path) -> io::Result<u64> {
 }
 
 /// Makes a cache, and the directory of caches where there is none.
-pub(super) fn make(base: &Path, path: &Path) -> io::Result<()> {
+pub(crate) fn make(base: &Path, path: &Path) -> io::Result<()> {
     let directory = |path: &Path| DirBuilder::new().recursive(true).mode(0o700).create(path);
     directory(base)?;
     match write_new(&base.join(TAG_FILE), TAG) {

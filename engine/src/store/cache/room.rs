@@ -71,11 +71,10 @@ struct Found {
 }
 
 impl Room {
-    /// The cache of `repository`, made where there is none. One that can only be read is used so.
-    pub(super) fn open(options: &CacheOptions, repository: &str) -> Result<Self, StoreEvent> {
-        let path = options.base.join(repository);
+    /// The cache at `path`, made where there is none. One that can only be read is used so.
+    pub(super) fn open(options: &CacheOptions, path: &Path) -> Result<Self, StoreEvent> {
         let room = Self {
-            path,
+            path: path.to_owned(),
             limit_bytes: options.limit_bytes,
             observer: options.observer.clone(),
             is_closed: AtomicBool::new(false),
@@ -99,10 +98,6 @@ impl Room {
         // What is cleaned up goes by this time; another user's directory keeps its own.
         let _or_not = touch(&room.path);
         Ok(room)
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Bytes of an object, if they are here.
