@@ -124,7 +124,7 @@ pub(crate) struct GlobalArgs {
     #[arg(long, global = true, value_name = "DIRECTORY")]
     pub(crate) cache_dir: Option<PathBuf>,
     /// How large the cache of one repository may become, like 500M or 2G [env:
-    /// WINDLASS_CACHE_LIMIT; default: until 5 % of its file system are left]
+    /// WINDLASS_CACHE_LIMIT; default: until 5 % or 1 GiB of its file system are left]
     #[arg(long, global = true, value_name = "SIZE")]
     pub(crate) cache_limit: Option<String>,
     /// Use no local cache

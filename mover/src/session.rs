@@ -14,10 +14,10 @@ use windlass_engine::{
         Access, AnnounceError, Announcement, Patience, Pending, Presence,
         keys::OpenError,
         listener::{Listener, Met},
-        open::InitOptions,
+        open::{InitOptions, OpenOptions},
     },
     repository::{Environment, Place, Repository},
-    store,
+    store::{self, cache::CacheOptions},
 };
 
 use crate::{
@@ -37,6 +37,13 @@ pub(crate) struct Session {
     pub(crate) environment: Environment,
 }
 
+/// Whether what was read of a store before may be read from a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Copies {
+    Kept,
+    None,
+}
+
 /// How long cancelled work may take to end by itself.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -53,7 +60,13 @@ impl Session {
     /// Opens the repository; never creates one.
     pub(crate) async fn open(&self) -> Result<Repository, Failure> {
         let chosen = self.settings.chosen()?;
-        self.open_chosen(&chosen).await
+        self.open_chosen(&chosen, Copies::Kept).await
+    }
+
+    /// The same without copies between the store and whoever reads.
+    pub(crate) async fn open_uncached(&self) -> Result<Repository, Failure> {
+        let chosen = self.settings.chosen()?;
+        self.open_chosen(&chosen, Copies::None).await
     }
 
     /// Opens the second repository of a command that has two.
@@ -67,7 +80,7 @@ impl Session {
             ));
         }
         let session = Self { settings: Arc::new(settings), ..self.clone() };
-        session.open_chosen(&chosen).await
+        session.open_chosen(&chosen, Copies::Kept).await
     }
 
     /// Opens the repository, or creates it where it is the default one.
@@ -82,7 +95,7 @@ impl Session {
             let created = self.create(&chosen, options).await?;
             self.output.created(&created);
         }
-        self.open_chosen(&chosen).await
+        self.open_chosen(&chosen, Copies::Kept).await
     }
 
     /// Creates the repository.
@@ -104,7 +117,7 @@ impl Session {
         Ok(Created { id, location: location.to_string(), key_file })
     }
 
-    async fn open_chosen(&self, chosen: &Chosen) -> Result<Repository, Failure> {
+    async fn open_chosen(&self, chosen: &Chosen, copies: Copies) -> Result<Repository, Failure> {
         let (location, password) = match chosen {
             Chosen::Given(location) => {
                 // Before a password is asked for, it is worth knowing that none will help.
@@ -120,7 +133,11 @@ impl Session {
                 (default.location(), password)
             }
         };
-        let options = self.settings.open_options()?;
+        let cache = match copies {
+            Copies::Kept => self.cache(&location)?,
+            Copies::None => None,
+        };
+        let options = OpenOptions { cache, ..self.settings.open_options()? };
         let place = self.place(&location)?;
         let repository = tokio::select! {
             opened = Repository::open(&place, &password, &options, self.environment.clone()) => {
@@ -130,6 +147,18 @@ impl Session {
         };
         self.output.opened(repository.identity(), self.settings.compression);
         Ok(repository)
+    }
+
+    /// Where copies of what a server is asked for again go, and a large index of any repository.
+    fn cache(&self, location: &Location) -> Result<Option<CacheOptions>, Failure> {
+        let Some(base) = self.settings.cache_directory()? else { return Ok(None) };
+        if self.settings.global.cleanup_cache {
+            crate::command::cache::remove_old(&base, &self.output)?;
+        }
+        let objects = !matches!(location, Location::Local(_));
+        let limit_bytes = self.settings.cache_limit()?;
+        let observer = output::store::observer(&self.output);
+        Ok(Some(CacheOptions { base, objects, limit_bytes, observer }))
     }
 
     /// What reaches a location.

@@ -172,6 +172,15 @@ impl Settings {
         store::settings(location, &self.transport, &self.variables)
     }
 
+    /// How large the cache of one repository may become.
+    pub(crate) fn cache_limit(&self) -> Result<Option<u64>, Failure> {
+        let text = match &self.global.cache_limit {
+            Some(text) => Some(text.clone()),
+            None => self.variables.text("CACHE_LIMIT")?.map(|(_name, text)| text),
+        };
+        text.as_deref().map(units::parse_size).transpose()
+    }
+
     /// How to open it.
     pub(crate) fn open_options(&self) -> Result<OpenOptions, Failure> {
         let key_hint = match &self.global.key_hint {

@@ -75,7 +75,7 @@ pub struct Protocol {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Entropy,
     /// Where a large index may be kept.
-    kept: Option<KeptAt>,
+    kept: Option<Arc<KeptAt>>,
 }
 
 impl Protocol {
@@ -92,7 +92,7 @@ impl Protocol {
         // The other half is for copies of objects.
         let most_bytes = cache.limit_bytes.map_or(u64::MAX, |limit| limit / 2);
         let (path, observer) = (kept::path_in(directory), cache.observer.clone());
-        self.kept = Some(KeptAt { path, key, most_bytes, observer });
+        self.kept = Some(Arc::new(KeptAt { path, key, most_bytes, observer }));
         self
     }
 

@@ -47,7 +47,7 @@ pub struct CacheOptions {
     /// index is in any case.
     pub objects: bool,
     /// Bytes of one repository's cache; without a limit it leaves the last twentieth of its file
-    /// system free.
+    /// system free, or a gibibyte of a large one.
     pub limit_bytes: Option<u64>,
     /// Who is told that it cannot be used.
     pub observer: Observer,

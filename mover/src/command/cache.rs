@@ -1,6 +1,9 @@
 //! `cache`: what is kept on this machine of which repository.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use serde::Serialize;
 use windlass_engine::store::cache::base::{self, CacheDirectory};
@@ -19,7 +22,7 @@ pub(crate) struct Args {
     #[arg(long)]
     cleanup: bool,
     /// Days without use after which a cache is old
-    #[arg(long, value_name = "DAYS", default_value = "30", hide_default_value = true)]
+    #[arg(long, value_name = "DAYS", default_value_t = OLD_DAYS, hide_default_value = true)]
     max_age: u32,
     /// Do not look how large they are
     #[arg(long)]
@@ -28,6 +31,8 @@ pub(crate) struct Args {
 
 /// Digits of a repository's id that tell it apart from the few others of a machine.
 const DIGITS: usize = 10;
+/// Days after which a cache is old, where nothing else is said.
+const OLD_DAYS: u32 = 30;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[derive(Serialize)]
@@ -53,7 +58,13 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
     let output = &session.output;
     let is_old = |cache: &CacheDirectory| age(cache) > DAY.saturating_mul(args.max_age);
     if args.cleanup || session.settings.global.cleanup_cache {
-        return remove(caches.iter().filter(|cache| is_old(cache)), output);
+        let old: Vec<_> = caches.iter().filter(|cache| is_old(cache)).collect();
+        match old.len() {
+            0 => output.line("no old cache dirs found"),
+            count => output.line(&format!("remove {count} old cache directories")),
+        }
+        remove(&old)?;
+        return Ok(Outcome::Done);
     }
     if caches.is_empty() && !output.is_json() {
         output.result(&format!("no cache dirs found, basedir is {}", directory.display()));
@@ -91,20 +102,23 @@ fn age(cache: &CacheDirectory) -> Duration {
     SystemTime::now().duration_since(cache.used).unwrap_or_default()
 }
 
-fn remove<'a>(
-    old: impl Iterator<Item = &'a CacheDirectory>,
-    output: &Output,
-) -> Result<Outcome, Failure> {
-    let old: Vec<_> = old.collect();
-    if old.is_empty() {
-        output.line("no old cache dirs found");
-        return Ok(Outcome::Done);
-    }
-    output.line(&format!("remove {} old cache directories", old.len()));
-    for cache in old {
+fn remove(caches: &[&CacheDirectory]) -> Result<(), Failure> {
+    caches.iter().try_for_each(|cache| {
         cache
             .remove()
-            .map_err(|error| Failure::io(format!("removing {}", cache.path.display()), error))?;
+            .map_err(|error| Failure::io(format!("removing {}", cache.path.display()), error))
+    })
+}
+
+/// Removes the caches that are old by themselves, before another command uses one.
+pub(crate) fn remove_old(directory: &Path, output: &Output) -> Result<(), Failure> {
+    let failed = |error| Failure::io(format!("reading {}", directory.display()), error);
+    let caches = base::caches(directory).map_err(failed)?;
+    let old: Vec<_> =
+        caches.iter().filter(|cache| age(cache) > DAY.saturating_mul(OLD_DAYS)).collect();
+    if !old.is_empty() {
+        let (count, at) = (old.len(), directory.display());
+        output.line(&format!("removing {count} old cache dirs from {at}"));
     }
-    Ok(Outcome::Done)
+    remove(&old)
 }

@@ -51,7 +51,7 @@ pub(crate) struct Args {
     /// Has no effect
     #[arg(long, hide_short_help = true)]
     check_unused: bool,
-    /// Has no effect: there is no cache that would hide damage
+    /// Read snapshots, index and directories from the cache where they are there
     #[arg(long, hide_short_help = true)]
     with_cache: bool,
 }
@@ -89,7 +89,10 @@ struct AffectedJson {
 pub(crate) async fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
     let read = args.read()?;
     let filter = args.filter.filter(&session.settings)?;
-    let repository = session.open().await?;
+    let repository = match args.with_cache {
+        true => session.open().await?,
+        false => session.open_uncached().await?,
+    };
     let rolling = match args.rolling {
         Some(days) => Some(Rolling::of(days, &repository, session)?),
         None => None,

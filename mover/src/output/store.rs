@@ -40,6 +40,9 @@ fn line(verbosity: u8, event: &StoreEvent) -> Option<String> {
                 took.as_secs_f64()
             ))
         }
+        StoreEvent::Cache { path, why } if verbosity > 0 => {
+            Some(format!("the cache {path} cannot be used: {why}; going on without"))
+        }
         StoreEvent::Window { requests, throttled: true } if verbosity >= 2 => {
             Some(format!("the store asks for less: {requests} requests at once from now on"))
         }

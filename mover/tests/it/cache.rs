@@ -5,8 +5,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use windlass_testkit::s3::{KEY_ID, S3Server, SECRET_KEY};
+
 use crate::{
-    place::{PASSWORD, Place},
+    place::{PASSWORD, Place, Said, files},
     restic::there_is_restic,
 };
 
@@ -53,4 +55,52 @@ fn caches_are_listed_and_the_old_ones_go() {
     assert!(place.path("caches").join(&young).exists());
     assert!(place.path("caches/something").exists());
     place.run(&["cache", "--no-cache"]).refused(1, &["no cache directory"]);
+}
+
+#[test]
+fn what_a_server_was_asked_for_once_is_not_asked_for_again() {
+    let place = Place::new();
+    fs::create_dir_all(place.path("src/b")).expect("made");
+    for name in ["a", "b/c", "b/d"] {
+        place.write(&format!("src/{name}"), name.as_bytes());
+    }
+    let server = S3Server::start();
+    server.make("backups");
+    let repository = format!("s3:http://{}/backups/repo", server.address());
+    let command = |args: &[&str]| {
+        let mut command =
+            place.command(&[&["-r", &repository, "--cache-dir", "caches"], args].concat());
+        command.env("AWS_ACCESS_KEY_ID", KEY_ID).env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
+        command.env("AWS_DEFAULT_REGION", "us-east-1");
+        let said = Said::of(&mut command);
+        assert_eq!(said.code, Some(0), "{said:?}");
+        said
+    };
+    command(&["init"]);
+    command(&["backup", "src"]);
+    let again = command(&["-vvv", "backup", "src"]);
+    let read: Vec<_> = again.err.lines().filter(|line| line.starts_with("GET ")).collect();
+    let read_of = |kind: &str| read.iter().filter(|line| line.contains(kind)).count();
+    assert_eq!(read_of("/keys/"), 1, "{read:#?}");
+    for kind in ["/config", "/snapshots/", "/index/", "/data/"] {
+        let kind = format!("repo{kind}");
+        let read = read.iter().filter(|line| line.contains(&kind) && !line.contains("/repo/?"));
+        assert_eq!(read.collect::<Vec<_>>(), Vec::<&&str>::new(), "{kind}");
+    }
+    assert!(!files(&place.path("caches")).is_empty());
+
+    // Without it, and for looking for damage, the server is asked.
+    let fresh = command(&["-vvv", "--no-cache", "snapshots"]);
+    assert!(fresh.err.contains("/repo/snapshots/"), "{}", fresh.err);
+    let check = command(&["-vvv", "check"]);
+    assert!(check.err.contains("/repo/data/"), "{}", check.err);
+    let check = command(&["-vvv", "check", "--with-cache"]);
+    let read =
+        check.err.lines().find(|line| line.starts_with("GET") && line.contains("/repo/index/"));
+    assert_eq!(read, None);
+
+    // A directory has none of its own.
+    place.done(&["--cache-dir", "others", "init", "-r", "near"]);
+    place.done(&["--cache-dir", "others", "-r", "near", "backup", "src"]);
+    assert!(!place.path("others").exists());
 }

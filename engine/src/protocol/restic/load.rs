@@ -73,8 +73,8 @@ impl Protocol {
     }
 
     /// What is kept, and what came since.
-    async fn load_kept(&self, at: &KeptAt, index: &Arc<Index>) -> Result<Segments, Fault> {
-        let opening = at.clone();
+    async fn load_kept(&self, at: &Arc<KeptAt>, index: &Arc<Index>) -> Result<Segments, Fault> {
+        let opening = Arc::clone(at);
         let kept = blocking(move || Kept::open(&opening)).await?;
         let known: HashSet<FileName> = kept
             .iter()
@@ -100,7 +100,7 @@ impl Protocol {
             return self.load_all(index).await;
         }
         let marked = std::mem::take(&mut news.marked);
-        let (target, to) = (Arc::clone(index), at.clone());
+        let (target, to) = (Arc::clone(index), Arc::clone(at));
         match blocking(move || news.settle(kept, &gone, &to, &target)).await? {
             Ok(()) => {}
             // No room, or a disk that fails: the run goes on without.

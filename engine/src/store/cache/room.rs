@@ -32,8 +32,9 @@ use crate::{
     },
 };
 
-/// Part of a file system that a cache without a limit leaves free.
-const KEPT_FREE: u64 = 20;
+/// Part of a file system that a cache without a limit leaves free, and what is enough of a large
+/// one.
+const KEPT_FREE: (u64, u64) = (20, 1 << 30);
 /// How far below its limit a full cache is emptied, so that not every file does it again.
 const EMPTIED_TO: (u64, u64) = (9, 10);
 
@@ -192,7 +193,8 @@ impl Room {
                 let file_system = rustix::fs::statvfs(&self.path)?;
                 let block = file_system.f_frsize;
                 let free = file_system.f_bavail.saturating_mul(block);
-                let kept = file_system.f_blocks.saturating_mul(block) / KEPT_FREE;
+                let kept = file_system.f_blocks.saturating_mul(block) / KEPT_FREE.0;
+                let kept = kept.min(KEPT_FREE.1);
                 kept.saturating_add(wanted).saturating_sub(free)
             }
         };

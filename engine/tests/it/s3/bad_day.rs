@@ -153,6 +153,7 @@ fn an_unchanged_backup_makes_these_requests_and_no_others() {
             "GET list",
             "GET list",
             "GET snapshots",
+            "HEAD locks",
             "PUT locks",
             "PUT snapshots",
         ]
