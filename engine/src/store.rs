@@ -11,7 +11,11 @@
 //! Not here: which keys exist and in which order they are written (`protocol`), retries and limits
 //! (a wrapper around [`Backend`], so that every adapter behaves alike).
 
+#[cfg(any(feature = "azure", feature = "gcs"))]
+pub mod bucket;
 pub mod cache;
+#[cfg(any(feature = "rclone", feature = "sftp"))]
+mod child;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod layout;
@@ -21,12 +25,20 @@ pub mod location;
 pub mod memory;
 pub mod nowhere;
 pub mod place;
+#[cfg(feature = "rclone")]
+pub mod rclone;
 pub mod remote;
+#[cfg(feature = "rest")]
+pub mod rest;
 #[cfg(feature = "s3")]
 pub mod s3;
 pub mod settings;
+#[cfg(feature = "sftp")]
+pub mod sftp;
 pub mod steady;
 pub mod trace;
+#[cfg(feature = "webdav")]
+pub mod webdav;
 
 use std::{
     borrow::Cow,

@@ -12,6 +12,7 @@ pub mod hooked;
 pub mod recording;
 pub mod s3;
 pub mod segments;
+pub mod server;
 pub mod stale;
 pub mod toxic;
 pub mod tree;

@@ -17,11 +17,19 @@ struct Peer {
     used_for: &'static str,
 }
 
-const PEERS: [Peer; 3] = [
+const PEERS: [Peer; 8] = [
     Peer { program: "restic", package: "restic", used_for: "interop with live restic" },
     Peer { program: "setfattr", package: "attr", used_for: "extended attributes" },
     Peer { program: "setfacl", package: "acl", used_for: "access control lists" },
+    Peer { program: "rclone", package: "rclone", used_for: "REST and WebDAV servers" },
+    Peer { program: "ssh", package: "openssh-client", used_for: "stores behind SSH" },
+    Peer { program: SFTP_SERVER, package: "openssh-sftp-server", used_for: "stores behind SSH" },
+    Peer { program: "openssl", package: "openssl", used_for: "servers behind TLS" },
+    Peer { program: "npm", package: "npm", used_for: "the emulator of Azure Blob Storage" },
 ];
+
+/// It is on nobody's PATH.
+const SFTP_SERVER: &str = "/usr/lib/openssh/sftp-server";
 
 /// Peers that no Debian release packages; tests use them where they are on PATH.
 const UNPACKAGED: [(&str, &str); 1] = [("kopia", "interop with live kopia")];

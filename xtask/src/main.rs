@@ -8,6 +8,7 @@
 mod compare;
 mod debian;
 mod fuzz;
+mod servers;
 mod test;
 mod tidy;
 mod tree;

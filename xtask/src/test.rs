@@ -3,11 +3,15 @@
 //! Invariants: the output closes with the test runner's own lines, also when an earlier part
 //! failed; a failure of any part fails the task. Benchmarks are compiled but never run here.
 
-use crate::{debian, workspace};
+use std::ffi::OsStr;
+
+use crate::{debian, servers, workspace};
 
 /// Sets up what the tests need and runs them; `arguments` are handed to the test runner.
 pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     debian::provide_peers()?;
+    let path = servers::provide()?;
+    let cargo = |words: &[&str], arguments: &[String]| cargo(words, arguments, &path);
     let benches = cargo(&["check", "--workspace", "--benches"], &[]);
     // Documentation tests come first because their runner appends lines of its own.
     let examples = cargo(&["test", "--workspace", "--doc", "--no-fail-fast"], arguments);
@@ -16,9 +20,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     benches.and(examples).and(tests)
 }
 
-fn cargo(words: &[&str], arguments: &[String]) -> Result<(), String> {
+fn cargo(words: &[&str], arguments: &[String], path: &OsStr) -> Result<(), String> {
     let mut command = workspace::cargo();
-    command.args(words);
+    command.args(words).env("PATH", path);
     if !arguments.is_empty() {
         command.arg("--").args(arguments);
     }

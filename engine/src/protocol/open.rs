@@ -17,7 +17,11 @@ use crate::{
     dialect::Dialect,
     entropy::Entropy,
     fault::Fault,
-    store::{Failure, Key, Range, Store, StoreError, layout::Layout, place::Place},
+    store::{
+        Failure, Key, Range, Store, StoreError,
+        layout::Layout,
+        place::{Names, Place},
+    },
 };
 
 /// What tells a repository apart from others.
@@ -109,9 +113,10 @@ pub async fn init(
 /// The store of a kopia repository at `place` and what its first object holds, if there is one.
 async fn find_kopia(place: &Place) -> Result<Option<(Store, Bytes)>, Fault> {
     let plain = place.with_layout(Layout::Plain);
-    let store = match place.has_layouts() {
-        true => place.with_layout(kopia::layout(&plain).await?),
-        false => plain,
+    let store = match place.names() {
+        Names::Paths => place.with_layout(kopia::layout(&plain).await?),
+        Names::Flat => plain,
+        Names::Typed => return Ok(None),
     };
     let format = found(&store, &kopia::config_key()).await?;
     Ok(format.ok().map(|format| (store, format)))

@@ -12,8 +12,11 @@
 
 mod body;
 mod fault;
+mod head;
 mod tls;
 mod watch;
+#[cfg(any(feature = "azure", feature = "gcs", feature = "webdav"))]
+mod witness;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -25,6 +28,12 @@ use tokio::time::Instant;
 pub use body::Incoming;
 pub use fault::HttpError;
 pub(super) use fault::find;
+#[cfg(any(feature = "rest", feature = "webdav"))]
+pub(super) use head::authorization;
+#[cfg(any(feature = "azure", feature = "gcs", feature = "rest", feature = "webdav"))]
+pub(super) use head::{asked_pause, is_page};
+#[cfg(any(feature = "azure", feature = "gcs", feature = "webdav"))]
+pub(super) use witness::{Seen, seen};
 
 use self::{body::Outgoing, watch::Watch};
 use super::{

@@ -2,6 +2,18 @@
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
+#[cfg(any(feature = "azure", feature = "gcs"))]
+use super::bucket;
+#[cfg(feature = "rclone")]
+use super::rclone;
+#[cfg(feature = "rest")]
+use super::rest::Rest;
+#[cfg(feature = "s3")]
+use super::s3::S3Remote;
+#[cfg(feature = "sftp")]
+use super::sftp::Sftp;
+#[cfg(feature = "webdav")]
+use super::webdav::WebDav;
 use super::{
     Failure, Store, StoreError, layout::Layout, limit::Limiter, local::LocalStore,
     location::Location, remote::Remote, settings::StoreSettings, steady::Line, trace::Observer,
@@ -12,7 +24,18 @@ use crate::{clock::Clock, entropy::Entropy};
 #[derive(Clone)]
 pub struct Place {
     with_layout: Arc<dyn Fn(Layout) -> Store + Send + Sync>,
-    has_layouts: bool,
+    names: Names,
+}
+
+/// Which names a place has room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Names {
+    /// Every key under its own name.
+    Flat,
+    /// Paths of files, which a layout makes of keys.
+    Paths,
+    /// `type/name` and one object at the top, and nothing else.
+    Typed,
 }
 
 impl Place {
@@ -21,7 +44,7 @@ impl Place {
     pub fn local(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
         let open = move |layout| Store::new(LocalStore::new(path.clone(), layout));
-        Self { with_layout: Arc::new(open), has_layouts: true }
+        Self { with_layout: Arc::new(open), names: Names::Paths }
     }
 
     /// The place at a location. Nothing is asked of a server yet.
@@ -32,39 +55,53 @@ impl Place {
         clock: &Arc<dyn Clock>,
         entropy: &Entropy,
     ) -> Result<Self, StoreError> {
-        let means = Means {
-            settings,
-            observer,
-            clock,
-            entropy,
-            limiter: Limiter::new(settings.limits).into(),
-        };
+        let limiter = Arc::new(Limiter::new(settings.limits));
+        let means = Means { settings, observer, entropy, limiter };
         match location {
             Location::Local(path) => Ok(Self::local(path.clone())),
             #[cfg(feature = "s3")]
             Location::S3(at) => {
-                let Means { settings, observer, limiter, .. } = &means;
-                let clock = Arc::clone(means.clock);
-                let remote = super::s3::S3Remote::new(at, settings, limiter, observer, clock)?;
-                Ok(means.place(remote))
+                let (clock, limiter) = (Arc::clone(clock), &means.limiter);
+                let opened = S3Remote::new(at, settings, limiter, observer, clock)?;
+                Ok(means.place(opened, Names::Flat))
             }
-            #[cfg(not(feature = "s3"))]
-            Location::S3(_) => Err(means.not_built(location)),
-            Location::Rest(_)
-            | Location::Sftp(_)
-            | Location::Azure(_)
-            | Location::Gcs(_)
-            | Location::B2(_)
-            | Location::Swift(_)
-            | Location::Rclone(_)
-            | Location::WebDav(_) => Err(means.not_built(location)),
+            #[cfg(feature = "azure")]
+            Location::Azure(container) => {
+                let name = location.to_string();
+                let opened =
+                    bucket::azure::open(container, name, settings, &means.limiter, observer)?;
+                Ok(means.place(opened, Names::Flat))
+            }
+            #[cfg(feature = "gcs")]
+            Location::Gcs(bucket) => {
+                let name = location.to_string();
+                let opened = bucket::gcs::open(bucket, name, settings, &means.limiter, observer)?;
+                Ok(means.place(opened, Names::Flat))
+            }
+            #[cfg(feature = "rest")]
+            Location::Rest(rest) => {
+                let rest = Rest::new(rest, settings, &means.limiter, observer)?;
+                Ok(means.place(rest, Names::Typed))
+            }
+            #[cfg(feature = "rclone")]
+            Location::Rclone(remote) => {
+                Ok(means.place(rclone::open(remote, settings, observer)?, Names::Typed))
+            }
+            #[cfg(feature = "sftp")]
+            Location::Sftp(sftp) => Ok(means.place(Sftp::new(sftp, settings)?, Names::Paths)),
+            #[cfg(feature = "webdav")]
+            Location::WebDav(webdav) => {
+                let webdav = WebDav::new(webdav, settings, &means.limiter, observer)?;
+                Ok(means.place(webdav, Names::Paths))
+            }
+            _ => Err(means.not_built(location)),
         }
     }
 
     /// A store that needs no layout, or has its own.
     #[must_use]
     pub fn store(store: Store) -> Self {
-        Self { with_layout: Arc::new(move |_layout| store.clone()), has_layouts: false }
+        Self { with_layout: Arc::new(move |_layout| store.clone()), names: Names::Flat }
     }
 
     /// Its store, with objects where `layout` puts them.
@@ -72,40 +109,37 @@ impl Place {
         (self.with_layout)(layout)
     }
 
-    /// Whether layouts make a difference here.
-    pub(crate) fn has_layouts(&self) -> bool {
-        self.has_layouts
+    /// Which names it has room for.
+    pub(crate) fn names(&self) -> Names {
+        self.names
     }
 }
 
 /// What every adapter is made with.
-#[derive(Debug)]
-pub struct Means<'a> {
-    /// What was asked for.
-    pub settings: &'a StoreSettings,
-    /// Who wants to know.
-    pub observer: &'a Observer,
-    /// The time.
-    pub clock: &'a Arc<dyn Clock>,
-    /// Randomness.
-    pub entropy: &'a Entropy,
+struct Means<'a> {
+    settings: &'a StoreSettings,
+    observer: &'a Observer,
+    entropy: &'a Entropy,
     /// What all connections to this location share.
-    pub limiter: Arc<Limiter>,
+    limiter: Arc<Limiter>,
 }
 
 impl Means<'_> {
     /// A server where objects lie where layouts say.
-    #[must_use]
-    pub fn place(&self, remote: impl Remote) -> Place {
+    fn place(&self, remote: impl Remote, names: Names) -> Place {
         let line = Line::new(remote, self.settings, &self.limiter, self.observer, self.entropy);
         let open = move |layout| Store::new(line.store(layout));
-        Place { with_layout: Arc::new(open), has_layouts: false }
+        Place { with_layout: Arc::new(open), names }
     }
 
     fn not_built(&self, location: &Location) -> StoreError {
         let why = format!("this build has no support for {}:", location.scheme().word());
-        StoreError::new(Failure::Permanent, "open", location.to_string(), why)
-            .advising("use a build that has it")
+        let advice = match location {
+            Location::B2(_) => "use s3: with the service's S3 endpoint, or rclone:",
+            Location::Swift(_) => "use rclone:, or s3: where the service speaks it too",
+            _ => "use a build that has it",
+        };
+        StoreError::new(Failure::Permanent, "open", location.to_string(), why).advising(advice)
     }
 }
 

@@ -139,7 +139,10 @@ impl Shared {
                 let size = self.stat(name).await?.stored_bytes;
                 return if start <= size { Ok(Bytes::new()) } else { Err(too_short(&size)) };
             }
-            Range::At { start, len } if start.checked_add(len).is_none() => {
+            // No object is so long, and servers count with a sign.
+            Range::At { start, len }
+                if start.checked_add(len).is_none_or(|end| i64::try_from(end).is_err()) =>
+            {
                 return Err(too_short(&"fewer than that"));
             }
             Range::All | Range::At { .. } | Range::Last { .. } => {}

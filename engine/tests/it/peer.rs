@@ -17,6 +17,7 @@ pub(super) struct Restic {
     /// Major and minor.
     pub(super) version: (u32, u32),
     repository: PathBuf,
+    options: Vec<String>,
     password: String,
 }
 
@@ -40,7 +41,14 @@ impl Restic {
         let mut parts = number.split(['.', '-']).map(|part| part.parse().expect("a number"));
         let version = (parts.next().expect("major"), parts.next().expect("minor"));
         let password = "secret".to_owned();
-        Some(Self { version, repository: repository.to_owned(), password })
+        let repository = repository.to_owned();
+        Some(Self { version, repository, options: Vec::new(), password })
+    }
+
+    /// The same for a repository in a store, with options for its backend.
+    pub(super) fn reaching(location: &str, options: &[String]) -> Option<Self> {
+        let options = options.to_vec();
+        Some(Self { options, ..Self::at(Path::new(location))? })
     }
 
     /// Runs restic whatever its end.
@@ -69,6 +77,7 @@ impl Restic {
             .args(cache)
             .arg("-r")
             .arg(&self.repository)
+            .args(self.options.iter().flat_map(|option| ["-o", option.as_str()]))
             .args(arguments)
             .env("RESTIC_PASSWORD", &self.password)
             .env_remove("RESTIC_COMPRESSION")

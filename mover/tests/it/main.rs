@@ -28,6 +28,7 @@ mod restic;
 mod restore;
 mod rewrite;
 mod s3;
+mod servers;
 mod snapshots;
 mod source;
 mod stream;
