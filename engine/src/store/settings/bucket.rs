@@ -11,8 +11,6 @@ pub struct Azure {
     pub account: Option<String>,
     /// What comes after `blob.` in its host; `None` for the public cloud.
     pub endpoint_suffix: Option<String>,
-    /// The tier that objects are stored in; the colder ones take packs of file contents only.
-    pub access_tier: Option<String>,
     /// Who asks.
     pub credentials: AzureCredentials,
 }

@@ -11,10 +11,15 @@ use crate::failure::Failure;
 
 pub(super) fn azure(options: &mut Options, variables: &Variables) -> Result<Azure, Failure> {
     let yes = |text: String| matches!(text.as_str(), "1" | "t" | "T" | "true" | "TRUE" | "True");
+    if options.text("access-tier").is_some() {
+        return Err(Failure::input(
+            "azure.access-tier is not supported by this build",
+            "leave it out, and set the default tier of the account or a lifecycle rule instead",
+        ));
+    }
     Ok(Azure {
         account: variables.plain("AZURE_ACCOUNT_NAME")?,
         endpoint_suffix: variables.plain("AZURE_ENDPOINT_SUFFIX")?,
-        access_tier: options.text("access-tier"),
         credentials: AzureCredentials {
             key: secret(variables, "AZURE_ACCOUNT_KEY")?,
             sas: secret(variables, "AZURE_ACCOUNT_SAS")?,
