@@ -111,6 +111,8 @@ impl Window {
         if self.halved_at.is_some_and(|halved_at| began < halved_at) {
             return false;
         }
+        // What came through before was too much: growth is measured by what comes through now.
+        self.best = None;
         self.halve(now)
     }
 
