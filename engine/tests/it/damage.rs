@@ -272,7 +272,7 @@ fn a_wrong_password_no_repository_and_an_unreadable_store_are_three_things() {
         assert!(matches!(error, OpenError::NoRepository { .. }), "{error:?}");
     }
     for failure in [Failure::Denied, Failure::Transient, Failure::Permanent] {
-        for action in [Action::Stat, Action::Read, Action::List] {
+        for action in [Action::Read, Action::List] {
             let faulty = FaultyStore::new(store.clone());
             faulty.faults().always(action, "", StoreFault::Fail(failure));
             let error = open(Store::new(faulty), "secret").expect_err("unreadable");

@@ -51,6 +51,18 @@ impl Restic {
         Some(Self { options, ..Self::at(Path::new(location))? })
     }
 
+    /// Whether it is no older than that; told where it is.
+    pub(super) fn is_at_least(&self, wanted: (u32, u32)) -> bool {
+        let is_new = self.version >= wanted;
+        if !is_new {
+            #[expect(clippy::print_stderr, reason = "whoever runs the tests must see it")]
+            {
+                eprintln!("skipped: restic {:?} is older than {wanted:?}", self.version);
+            }
+        }
+        is_new
+    }
+
     /// Runs restic whatever its end.
     pub(super) fn run(&self, arguments: &[&str]) -> Output {
         self.run_in(Path::new("."), arguments)

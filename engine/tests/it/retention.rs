@@ -225,6 +225,10 @@ fn decisions_about_random_histories_are_those_of_restic() {
     let at = scene.path("repository");
     empty_on_disk(&at, Version::V2);
     let Some(restic) = Restic::at(&at) else { return };
+    // Older ones do not keep the oldest for rules that are not used up.
+    if !restic.is_at_least((0, 16)) {
+        return;
+    }
     let repository = scene.try_open_at(&Place::local(&at)).expect("opened");
     write_all(&scene, &repository);
     let roots = scene.roots(&repository);
@@ -234,10 +238,6 @@ fn decisions_about_random_histories_are_those_of_restic() {
     let now = SystemClock.now();
     let mut verdicts = (0, 0);
     for (arguments, policy) in policies() {
-        // No number for "all of them" before 0.16.
-        if policy.daily == Count::All && restic.version < (0, 16) {
-            continue;
-        }
         for name in ["UTC", "Europe/Berlin"] {
             let zone = Zone::named(name).expect("a zone");
             let (kept, gone) = ours(&roots, &policy, &now, &zone);
