@@ -3,6 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`index`] | the index as the packs that are there say it |
+//! | [`heal`] | what is lost, brought back from another repository or from files |
 //! | [`packs`] | what is good in damaged packs into new ones |
 //!
 //! Invariants
@@ -14,6 +15,7 @@
 //! Not here: roots that refer to what is gone for good (`rewrite`), directories that no root refers
 //! to (`recover`).
 
+pub mod heal;
 pub mod index;
 pub mod packs;
 mod salvage;

@@ -52,8 +52,7 @@ pub(crate) enum Command {
     Ls(Box<ls::Args>),
     Prune(prune::Args),
     Recover(recover::Args),
-    #[command(subcommand)]
-    Repair(repair::Args),
+    Repair(Box<repair::Args>),
     Restore(Box<restore::Args>),
     Rewrite(Box<rewrite::Args>),
     Snapshots(snapshots::Args),

@@ -14,7 +14,7 @@ use windlass_engine::{
     model::root::RootId,
     protocol::{AnnounceError, keys::OpenError},
     reclaim::ReclaimError,
-    repair::packs::PacksError,
+    repair::{heal::HealError, packs::PacksError},
     restore::RestoreError,
     rewrite::RewriteError,
 };
@@ -60,6 +60,8 @@ pub(crate) enum Failure {
     Rewrite(#[from] RewriteError),
     #[error(transparent)]
     RepairPacks(#[from] PacksError),
+    #[error(transparent)]
+    Heal(#[from] HealError),
     /// A decision about all snapshots cannot do without one.
     #[error("could not read snapshot {}, nothing was removed", id.short())]
     UnreadableSnapshot {
@@ -101,6 +103,7 @@ impl Failure {
             Self::Copy(error) => error.class(),
             Self::Rewrite(error) => error.class(),
             Self::RepairPacks(error) => error.class(),
+            Self::Heal(error) => error.class(),
             Self::UnreadableSnapshot { fault, .. } => fault.class(),
             Self::Fault(fault) => fault.class(),
             Self::Interrupted => Class::Cancelled,
@@ -188,6 +191,7 @@ impl Failure {
             Self::Copy(error) => error.advice().into(),
             Self::Rewrite(error) => error.advice().into(),
             Self::RepairPacks(error) => error.advice().into(),
+            Self::Heal(error) => error.advice().into(),
             Self::UnreadableSnapshot { fault, .. } => match fault.class() {
                 Class::Retry | Class::WrongInput => fault.advice().into(),
                 _ => "snapshots can still be removed by their ids".into(),

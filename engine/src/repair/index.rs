@@ -37,6 +37,8 @@ use crate::{
 pub struct Options {
     /// Believe no segment: read the end of every pack.
     pub read_all: bool,
+    /// Leave packs alone that no segment names.
+    pub only_named: bool,
     /// Size of new packs.
     pub pack_bytes: u64,
 }
@@ -223,6 +225,7 @@ impl Sorted {
             sorted.read.push((pack.name.clone(), listed_bytes));
         }
         let mut unknown: Vec<(PackName, u64)> = listed.into_iter().collect();
+        unknown.retain(|_| !options.only_named);
         unknown.sort();
         unknown.iter().for_each(|(name, _)| step(Step::Added(name)));
         sorted.read.extend(unknown);

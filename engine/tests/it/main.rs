@@ -11,6 +11,7 @@ mod damage;
 mod dialects;
 mod faults;
 mod filter;
+mod heal;
 mod holders;
 mod interop;
 mod items;

@@ -59,7 +59,7 @@ fn try_rebuild(
     repository: &Repository,
     read_all: bool,
 ) -> Result<index::Report, Fault> {
-    let options = index::Options { read_all, pack_bytes: PACK_BYTES };
+    let options = index::Options { read_all, only_named: false, pack_bytes: PACK_BYTES };
     alone(scene, repository, async |presence, cancel| {
         index::run(repository, &options, presence, cancel, &mut |_| {}).await
     })

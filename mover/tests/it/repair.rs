@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::{
-    place::{Place, Said, files, noise},
+    place::{PASSWORD, Place, Said, files, noise},
     restic::there_is_restic_as_documented,
     rewrite::{copy_of, restic, words},
 };
@@ -142,4 +142,34 @@ fn what_was_forgotten_is_recovered() {
         let checked = restic(&place, "repo", &["check", "--read-data"]);
         assert_eq!(checked.code, Some(0), "{checked:?}");
     }
+}
+
+#[test]
+fn what_is_lost_comes_back_from_files_or_another_repository() {
+    let (place, pack) = damaged();
+    copy_of(&place, "damaged");
+    place.run(&["repair"]).refused(1, &["nothing to do!"]);
+    let plan = place.done(&["repair", "--plan", "--read-data", "--heal-from=src", "--json"]);
+    let summary = plan.message("summary");
+    assert_eq!(summary["blobs_lost"].as_array().expect("a list").len(), 1, "{plan:?}");
+    assert_eq!((&summary["healed"][0]["blobs"], &summary["plan"]), (&1.into(), &true.into()));
+    assert_eq!(summary["packs_damaged"][0], pack.as_str());
+    let path = summary["affected"][0]["path"].as_str().expect("a path").to_owned();
+    assert!(path.ends_with("/src/later"), "{path}");
+    place.run(&["check", "--read-data"]).refused(1, &[&pack]);
+    let none = place.path("nothing");
+    fs::create_dir(none).expect("a directory");
+    let said = place.run(&["repair", "--read-data", "--heal-from=nothing"]);
+    said.refused(1, &["repository contains errors"]);
+    assert!(said.out.contains("0 of them were brought back from nothing"), "{said:?}");
+    let said = place.done(&["repair", "--read-data", "--heal-from=src"]);
+    assert!(said.out.contains("1 of them were brought back from src"), "{said:?}");
+    place.done(&["check", "--read-data"]);
+    place.done(&["restore", "latest", "-t", "out", "--verify"]);
+    // And from the repository that is whole now into the one that is not.
+    let mut command = place.command(&["repair", "--read-data", "--heal-from=repo"]);
+    command.env("RESTIC_REPOSITORY", "damaged").env("RESTIC_FROM_PASSWORD", PASSWORD);
+    assert_eq!(Said::of(&mut command).code, Some(0));
+    let mut command = place.command(&["check", "--read-data"]);
+    assert_eq!(Said::of(command.env("RESTIC_REPOSITORY", "damaged")).code, Some(0));
 }

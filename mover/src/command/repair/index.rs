@@ -67,7 +67,7 @@ pub(in crate::command) async fn rebuild(
     presence: &Presence,
     session: &Session,
 ) -> Result<Report, Failure> {
-    let options = Options { read_all, pack_bytes: session.settings.pack_bytes };
+    let options = Options { read_all, only_named: false, pack_bytes: session.settings.pack_bytes };
     let mut step = |step: Step<'_>| tell(&session.output, &step, read_all);
     let cancel = &session.cancel;
     Ok(index::run(repository, &options, presence, cancel, &mut step).await?)
