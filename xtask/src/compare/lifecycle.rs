@@ -83,7 +83,7 @@ pub(super) fn run(tools: &[Tool], place: &Path, scale: f64, runs: usize) -> Resu
     let bench = Bench::new(maker, checked.clone())?;
     prepare(&bench, bench.init())?;
     prepare(&bench, vec![bench.backup(&big)])?;
-    remove(&big)?;
+    scenario::remove(&big)?;
     let mut rows: Vec<Row> = Vec::new();
     let mut lines: Vec<String> = Vec::new();
     let mut problems: Vec<String> = Vec::new();
@@ -114,7 +114,7 @@ pub(super) fn run(tools: &[Tool], place: &Path, scale: f64, runs: usize) -> Resu
                         Err(problem) => problems.push(format!("{}: {problem}", tool.kind.name())),
                     }
                 }
-                remove(&here)?;
+                scenario::remove(&here)?;
             }
         }
     }
@@ -218,7 +218,7 @@ fn history(bench: &Bench<'_>, source: &Path, bytes: u64) -> Result<(), String> {
             let is_new = snapshot == 0;
             if is_new || draw.bits().is_multiple_of(2) {
                 if !is_new {
-                    remove(&path)?;
+                    scenario::remove(&path)?;
                 }
                 // Of different sizes, a half and three halves.
                 let len = each / 2 + draw.bits() % each.max(1);
@@ -230,7 +230,7 @@ fn history(bench: &Bench<'_>, source: &Path, bytes: u64) -> Result<(), String> {
         backup.args(["--tag", tag]);
         prepare(bench, vec![backup])?;
     }
-    remove(source)
+    scenario::remove(source)
 }
 
 fn prepare(bench: &Bench<'_>, commands: Vec<Command>) -> Result<(), String> {
@@ -242,11 +242,6 @@ fn prepare(bench: &Bench<'_>, commands: Vec<Command>) -> Result<(), String> {
 
 fn copy(from: &Path, to: &Path) -> Result<(), String> {
     workspace::run(Command::new("cp").arg("-a").arg(from).arg(to))
-}
-
-fn remove(path: &Path) -> Result<(), String> {
-    let outcome = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    outcome.map_err(|error| format!("{}: {error}", path.display()))
 }
 
 #[cfg(test)]

@@ -255,7 +255,8 @@ pub(super) fn bytes_below(root: &Path) -> Result<u64, String> {
     Ok(bytes)
 }
 
-fn remove(path: &Path) -> Result<(), String> {
+/// Removes a file, or a directory with all below.
+pub(super) fn remove(path: &Path) -> Result<(), String> {
     let outcome = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     outcome.map_err(|error| format!("{}: {error}", path.display()))
 }
