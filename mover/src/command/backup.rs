@@ -14,7 +14,7 @@ use std::{
 
 use windlass_engine::{backup, monitor::Monitor};
 
-pub(crate) use options::{Args, patterns};
+pub(crate) use options::{Args, pattern_texts};
 
 use super::init;
 use crate::{

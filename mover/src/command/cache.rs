@@ -56,7 +56,7 @@ pub(crate) fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
     let failed = |error| Failure::io(format!("reading {}", directory.display()), error);
     let caches = base::caches(&directory).map_err(failed)?;
     let output = &session.output;
-    let is_old = |cache: &CacheDirectory| age(cache) > DAY.saturating_mul(args.max_age);
+    let is_old = |cache: &CacheDirectory| is_older(cache, args.max_age);
     if args.cleanup || session.settings.global.cleanup_cache {
         let old: Vec<_> = caches.iter().filter(|cache| is_old(cache)).collect();
         match old.len() {
@@ -102,6 +102,10 @@ fn age(cache: &CacheDirectory) -> Duration {
     SystemTime::now().duration_since(cache.used).unwrap_or_default()
 }
 
+fn is_older(cache: &CacheDirectory, days: u32) -> bool {
+    age(cache) > DAY.saturating_mul(days)
+}
+
 fn remove(caches: &[&CacheDirectory]) -> Result<(), Failure> {
     caches.iter().try_for_each(|cache| {
         cache
@@ -114,8 +118,7 @@ fn remove(caches: &[&CacheDirectory]) -> Result<(), Failure> {
 pub(crate) fn remove_old(directory: &Path, output: &Output) -> Result<(), Failure> {
     let failed = |error| Failure::io(format!("reading {}", directory.display()), error);
     let caches = base::caches(directory).map_err(failed)?;
-    let old: Vec<_> =
-        caches.iter().filter(|cache| age(cache) > DAY.saturating_mul(OLD_DAYS)).collect();
+    let old: Vec<_> = caches.iter().filter(|cache| is_older(cache, OLD_DAYS)).collect();
     if !old.is_empty() {
         let (count, at) = (old.len(), directory.display());
         output.line(&format!("removing {count} old cache dirs from {at}"));

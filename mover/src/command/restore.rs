@@ -5,13 +5,13 @@ use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Instant};
 use clap::ValueEnum;
 use windlass_engine::{
     cancel::Cancel,
-    filter::{PatternTexts, Selection},
+    filter::Selection,
     monitor::Monitor,
     repository::Repository,
     restore::{self, Options, Outcome as Ending, Overwrite, Ownership, Report},
 };
 
-use super::{backup::patterns, reading};
+use super::{backup::pattern_texts, reading};
 use crate::{
     failure::{Failure, Outcome},
     output::{
@@ -171,18 +171,17 @@ async fn restored(
 impl Args {
     fn options(&self, session: &Session) -> Result<Options, Failure> {
         let variables = &session.settings.variables;
-        let include = PatternTexts {
-            sensitive: patterns(&self.include, &self.include_file, variables)?,
-            insensitive: patterns(&self.iinclude, &self.iinclude_file, variables)?,
-        };
-        let exclude = PatternTexts {
-            sensitive: patterns(&self.exclude, &self.exclude_file, variables)?,
-            insensitive: patterns(&self.iexclude, &self.iexclude_file, variables)?,
-        };
-        let xattrs = |texts: &[OsString]| -> Result<PatternTexts, Failure> {
-            let sensitive = patterns(texts, &[], variables)?;
-            Ok(PatternTexts { sensitive, insensitive: Vec::new() })
-        };
+        let include = pattern_texts(
+            (&self.include, &self.include_file),
+            (&self.iinclude, &self.iinclude_file),
+            variables,
+        )?;
+        let exclude = pattern_texts(
+            (&self.exclude, &self.exclude_file),
+            (&self.iexclude, &self.iexclude_file),
+            variables,
+        )?;
+        let xattrs = |texts: &[OsString]| pattern_texts((texts, &[]), (&[], &[]), variables);
         Ok(Options {
             selection: Selection::new(&include, &exclude)?,
             xattrs: Selection::new(&xattrs(&self.include_xattr)?, &xattrs(&self.exclude_xattr)?)?,

@@ -7,14 +7,14 @@ pub(super) mod told;
 use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
 use windlass_engine::{
-    filter::{PatternTexts, Selection},
+    filter::Selection,
     protocol::{Access, Presence, amend::Amendment},
     repository::Repository,
     rewrite::{self, Content, Options, Report},
 };
 
 use self::told::Teller;
-use super::{backup::patterns, snapshots};
+use super::{backup::pattern_texts, snapshots};
 use crate::{
     failure::{Failure, Outcome},
     session::Session,
@@ -157,14 +157,16 @@ pub(super) async fn rewritten(
 impl Args {
     fn content(&self, session: &Session) -> Result<Content, Failure> {
         let variables = &session.settings.variables;
-        let include = PatternTexts {
-            sensitive: patterns(&self.include, &self.include_file, variables)?,
-            insensitive: patterns(&self.iinclude, &self.iinclude_file, variables)?,
-        };
-        let exclude = PatternTexts {
-            sensitive: patterns(&self.exclude, &self.exclude_file, variables)?,
-            insensitive: patterns(&self.iexclude, &self.iexclude_file, variables)?,
-        };
+        let include = pattern_texts(
+            (&self.include, &self.include_file),
+            (&self.iinclude, &self.iinclude_file),
+            variables,
+        )?;
+        let exclude = pattern_texts(
+            (&self.exclude, &self.exclude_file),
+            (&self.iexclude, &self.iexclude_file),
+            variables,
+        )?;
         if !include.is_empty() && !exclude.is_empty() {
             return Err(Failure::input(
                 "exclude and include patterns are mutually exclusive",

@@ -196,10 +196,11 @@ impl Args {
     pub(super) fn options(&self, session: &Session) -> Result<Options, Failure> {
         let (settings, output) = (&session.settings, &*session.output);
         let targets = self.targets(output)?;
-        let exclude = PatternTexts {
-            sensitive: patterns(&self.exclude, &self.exclude_file, &settings.variables)?,
-            insensitive: patterns(&self.iexclude, &self.iexclude_file, &settings.variables)?,
-        };
+        let exclude = pattern_texts(
+            (&self.exclude, &self.exclude_file),
+            (&self.iexclude, &self.iexclude_file),
+            &settings.variables,
+        )?;
         let excludes =
             exclude.sensitive.iter().map(|text| String::from_utf8_lossy(text).into_owned());
         let excludes = excludes.collect();
@@ -376,8 +377,20 @@ fn bytes(texts: &[OsString]) -> Vec<Vec<u8>> {
     texts.iter().map(|text| text.as_bytes().to_vec()).collect()
 }
 
+/// Patterns of both kinds: each that were typed, then those in files.
+pub(crate) fn pattern_texts(
+    (typed, files): (&[OsString], &[PathBuf]),
+    (insensitive_typed, insensitive_files): (&[OsString], &[PathBuf]),
+    variables: &Variables,
+) -> Result<PatternTexts, Failure> {
+    Ok(PatternTexts {
+        sensitive: patterns(typed, files, variables)?,
+        insensitive: patterns(insensitive_typed, insensitive_files, variables)?,
+    })
+}
+
 /// Patterns that were typed, then those in files.
-pub(crate) fn patterns(
+fn patterns(
     typed: &[OsString],
     files: &[PathBuf],
     variables: &Variables,
