@@ -44,10 +44,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
 };
 
-use tokio::{
-    runtime::Handle,
-    sync::{mpsc, oneshot},
-};
+use tokio::sync::{mpsc, oneshot};
 use windlass_format::time::Timestamp;
 
 use crate::{
@@ -420,12 +417,7 @@ impl Backup<'_> {
         ));
         let walk = walk::Walk {
             run: Arc::clone(&run),
-            reader: crate::reader::Reader::new(
-                repository.store().clone(),
-                repository.dialect().clone(),
-                Arc::clone(index),
-                Handle::current(),
-            ),
+            reader: repository.reader_of(Arc::clone(index)),
             rules: walk::Rules {
                 policy: options.policy,
                 filter: options.filter.clone(),

@@ -41,7 +41,6 @@ use crate::{
         root::{Root, RootId},
     },
     monitor::{Event, Monitor, Phase},
-    reader::Reader,
     repository::Repository,
 };
 
@@ -121,12 +120,7 @@ pub async fn run(
     let listed = look_at_packs(&catalogue, repository, &mut report, &mut tell).await?;
     monitor.event(Event::Phase(Phase::Scan));
     let threads = repository.environment().resources.cpus.max(2);
-    let reader = Reader::new(
-        repository.store().clone(),
-        repository.dialect().clone(),
-        Arc::clone(&directories),
-        Handle::current(),
-    );
+    let reader = repository.reader_of(Arc::clone(&directories));
     let roots: Arc<Vec<(RootId, Root)>> = Arc::new(roots);
     let structure = blocking({
         let (catalogue, roots, reader) =

@@ -211,8 +211,7 @@ pub async fn run(
     let resources = &target.environment().resources;
     let threads = resources.cpus.max(2);
     let (store, dialect) = (source.store().clone(), source.dialect().clone());
-    let reader =
-        Reader::new(store.clone(), dialect.clone(), Arc::new(directories), Handle::current());
+    let reader = source.reader_of(Arc::new(directories));
     let connections = store.capabilities().connections;
     let job = Job {
         seen: RowSet::new(catalogue.rows().len()),

@@ -203,11 +203,14 @@ impl Index {
         let found = shard.slots.find(key.table_hash(), |slot| slot.key == *key);
         let state = found.map(|slot| slot.state);
         drop(shard);
+        // What is in memory is no question for the disk.
+        if let Some(State::Live(location)) = state {
+            return Presence::Live(location);
+        }
         match (state, self.kept_places(key).first()) {
-            (Some(State::Live(location)), _) => Presence::Live(location),
             (_, Some(location)) => Presence::Live(*location),
-            (None | Some(State::Reserved), None) => Presence::Absent,
             (Some(State::Tombstone { at_seconds }), None) => Presence::Tombstone { at_seconds },
+            _ => Presence::Absent,
         }
     }
 

@@ -40,21 +40,20 @@ pub use self::{
 };
 use crate::{
     cancel::Cancel,
-    catalogue::{Builder, Catalogue, RowSet},
+    catalogue::{self, Catalogue, RowSet},
     fault::{Class, Fault},
     index::Index,
     mark::{self, Uses},
     model::{
-        chunk::{ChunkKey, Role},
+        chunk::ChunkKey,
         directory::Entry,
         pack::PackName,
         root::{Root, RootId},
     },
     monitor::{Event, Monitor, Phase},
     protocol::{Access, AnnounceError, Announcement, Patience, Pending, Presence},
-    reader::Reader,
     repository::Repository,
-    store::{Failure, Key},
+    store::Failure,
 };
 
 /// What to do.
@@ -280,7 +279,7 @@ async fn read(
 ) -> Result<Known, ReclaimError> {
     let roots = readable_roots(repository, &options.without).await?;
     monitor.event(Event::Phase(Phase::Index));
-    let (catalogue, directories) = load(repository, cancel).await?;
+    let (catalogue, directories) = catalogue::load(repository, cancel).await?;
     Ok(Known { roots, catalogue, directories })
 }
 
@@ -299,12 +298,7 @@ async fn prepare(
     let (catalogue, directories) = (Arc::new(catalogue), Arc::new(directories));
     monitor.event(Event::Phase(Phase::Scan));
     let threads = repository.environment().resources.cpus.max(2);
-    let reader = Reader::new(
-        repository.store().clone(),
-        repository.dialect().clone(),
-        Arc::clone(&directories),
-        Handle::current(),
-    );
+    let reader = repository.reader_of(Arc::clone(&directories));
     let known: HashSet<RootId> = roots.iter().map(|(id, _)| id.clone()).collect();
     let used = blocking({
         let (catalogue, cancel) = (Arc::clone(&catalogue), cancel.clone());
@@ -415,34 +409,6 @@ async fn readable_roots(
             Err(fault) => Err(ReclaimError::Root { root: id, fault }),
         })
         .collect()
-}
-
-/// What all index segments say, and where directories are.
-async fn load(
-    repository: &Repository,
-    cancel: &Cancel,
-) -> Result<(Catalogue, Index), ReclaimError> {
-    let (dialect, protocol) = (repository.dialect(), repository.protocol());
-    let segments = protocol.list_segments().await?;
-    let directories = Index::new();
-    let mut builder = Builder::default();
-    let mut add = |key: &Key, packs: Result<Vec<_>, Fault>| {
-        if cancel.is_cancelled() {
-            return Err(Fault::Cancelled);
-        }
-        builder.add(
-            key,
-            packs?,
-            |pack| directories.add_pack(pack.name.clone(), pack.chunks_end()),
-            |chunk, pack| {
-                if dialect.role(&chunk.key) != Role::File {
-                    directories.insert(chunk.key, chunk.at(pack));
-                }
-            },
-        )
-    };
-    protocol.read_segments(segments, &mut add).await?;
-    Ok((builder.finish()?, directories))
 }
 
 /// Books what is in use in a set of rows.

@@ -20,8 +20,6 @@ use std::{
     },
 };
 
-use tokio::runtime::Handle;
-
 use crate::{
     cancel::Cancel,
     catalogue::{self, Catalogue, RowSet},
@@ -95,12 +93,7 @@ pub async fn run(
     let (catalogue, directories) = catalogue::load(repository, cancel).await?;
     let directories = Arc::new(directories);
     let search = Search {
-        reader: Reader::new(
-            repository.store().clone(),
-            repository.dialect().clone(),
-            Arc::clone(&directories),
-            Handle::current(),
-        ),
+        reader: repository.reader_of(Arc::clone(&directories)),
         dialect: repository.dialect().clone(),
         referenced: RowSet::new(catalogue.rows().len()),
         catalogue,

@@ -193,8 +193,12 @@ impl Repository {
 
     /// Reads chunks.
     pub async fn reader(&self) -> Result<Reader, Fault> {
-        let index = self.index().await?;
-        Ok(Reader::new(self.store.clone(), self.dialect.clone(), index, Handle::current()))
+        Ok(self.reader_of(self.index().await?))
+    }
+
+    /// Reads chunks that `index` knows.
+    pub(crate) fn reader_of(&self, index: Arc<Index>) -> Reader {
+        Reader::new(self.store.clone(), self.dialect.clone(), index, Handle::current())
     }
 }
 

@@ -24,8 +24,6 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tokio::runtime::Handle;
-
 pub use self::directory::{Kept, Noted};
 use self::directory::{Mend, Reviser, Rule};
 use crate::{
@@ -41,7 +39,6 @@ use crate::{
         Presence, Published,
         amend::{Amendment, Revision},
     },
-    reader::Reader,
     repository::Repository,
     retention::PIN,
 };
@@ -167,12 +164,7 @@ pub async fn run(
         _ => None,
     };
     let index = repository.index_to_write().await?.index;
-    let reader = Reader::new(
-        repository.store().clone(),
-        repository.dialect().clone(),
-        Arc::clone(&index),
-        Handle::current(),
-    );
+    let reader = repository.reader_of(Arc::clone(&index));
     let rule = match &options.content {
         Content::Same => None,
         Content::Selected(selection) => Some(Rule::Select(selection.clone())),

@@ -15,8 +15,6 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tokio::runtime::Handle;
-
 use super::{
     ReclaimError, Report, blocking,
     survey::{Holds, Survey},
@@ -35,7 +33,6 @@ use crate::{
     },
     monitor::{Event, Monitor, Phase},
     protocol::{Presence, reclaim::NamedPack},
-    reader::Reader,
     repository::Repository,
     store::Key,
 };
@@ -177,12 +174,7 @@ impl Commit {
         }
         let mut goes = vec![false; self.catalogue.packs.len()];
         self.remove.iter().chain(&self.missing).for_each(|pack| goes[*pack] = true);
-        let reader = Reader::new(
-            repository.store().clone(),
-            repository.dialect().clone(),
-            Arc::clone(&self.directories),
-            Handle::current(),
-        );
+        let reader = repository.reader_of(Arc::clone(&self.directories));
         let needs = Needs {
             catalogue: Arc::clone(&self.catalogue),
             fresh: fresh.chunks.clone(),

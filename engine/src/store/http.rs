@@ -33,7 +33,7 @@ pub(super) use head::authorization;
 #[cfg(any(feature = "azure", feature = "gcs", feature = "rest", feature = "webdav"))]
 pub(super) use head::{asked_pause, is_page};
 #[cfg(any(feature = "azure", feature = "gcs", feature = "webdav"))]
-pub(super) use witness::{Seen, seen};
+pub(super) use witness::{Meaning, Seen, seen};
 
 use self::{body::Outgoing, watch::Watch};
 use super::{

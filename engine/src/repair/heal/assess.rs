@@ -68,12 +68,7 @@ pub(super) async fn run(
     let job = Job {
         store: repository.store().clone(),
         dialect: repository.dialect().clone(),
-        reader: Reader::new(
-            repository.store().clone(),
-            repository.dialect().clone(),
-            Arc::new(directories),
-            Handle::current(),
-        ),
+        reader: repository.reader_of(Arc::new(directories)),
         runtime: Handle::current(),
         catalogue,
         threads: repository.environment().resources.cpus.max(2),

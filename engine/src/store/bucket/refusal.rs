@@ -4,7 +4,10 @@
 
 use object_store::Error;
 
-use crate::store::{Failure, StoreError, http::Seen};
+use crate::store::{
+    Failure, StoreError,
+    http::{Meaning, Seen},
+};
 
 /// Longer remarks are cut: services explain themselves in a line.
 const REMARK_LETTERS: usize = 300;
@@ -17,28 +20,12 @@ pub(super) fn failed(
     seen: Option<Seen>,
 ) -> StoreError {
     match seen {
-        Some(Seen::Broken { failure, why, advice }) => {
-            let error = StoreError::new(failure, action, name, why);
-            match advice {
-                Some(advice) => error.advising(advice),
-                None => error,
-            }
-        }
-        Some(Seen::Refusal { host, status, body, is_page, pause }) => {
+        Some(seen) => seen.failed(action, name, |status, body, is_page| {
             let remark =
-                if is_page { String::new() } else { remark(&String::from_utf8_lossy(&body)) };
+                if is_page { String::new() } else { remark(&String::from_utf8_lossy(body)) };
             let (failure, why, advice) = meaning(action, status, is_page, &remark);
-            let remark = if remark.is_empty() { remark } else { format!(": {remark}") };
-            let why = format!("{why} ({host}: status {status}{remark})");
-            let mut error = StoreError::new(failure, action, name, why);
-            if !advice.is_empty() {
-                error = error.advising(advice);
-            }
-            match pause {
-                Some(pause) => error.pausing(pause),
-                None => error,
-            }
-        }
+            Meaning { failure, why, advice, remark }
+        }),
         // Nothing was asked, or the answer was not understood.
         None => match error {
             Error::NotFound { .. } => StoreError::new(Failure::NotFound, action, name, error),

@@ -8,7 +8,7 @@ use std::{cell::RefCell, time::Duration};
 use bytes::Bytes;
 
 use super::{HttpError, asked_pause};
-use crate::store::Failure;
+use crate::store::{Failure, StoreError};
 
 /// Why a call got no answer that it could use.
 #[derive(Clone, Debug)]
@@ -37,6 +37,19 @@ pub(in crate::store) enum Seen {
     },
 }
 
+/// What a refusal means.
+#[derive(Debug)]
+pub(in crate::store) struct Meaning {
+    /// Its class.
+    pub(in crate::store) failure: Failure,
+    /// In words.
+    pub(in crate::store) why: &'static str,
+    /// What to do; may be empty.
+    pub(in crate::store) advice: &'static str,
+    /// What the service says itself; may be empty.
+    pub(in crate::store) remark: String,
+}
+
 tokio::task_local! {
     static SEEN: RefCell<Option<Seen>>;
 }
@@ -62,6 +75,38 @@ impl Seen {
     pub(in crate::store) fn broken(error: &HttpError) -> Self {
         let advice = error.advice();
         Self::Broken { failure: error.failure(), why: error.to_string(), advice }
+    }
+
+    /// The error of a call on `name`. What a status means, and with it the remark that belongs into
+    /// the sentence, is the service's to say, from the status, the body and whether that is a page.
+    pub(in crate::store) fn failed(
+        self,
+        action: &'static str,
+        name: &str,
+        meaning: impl FnOnce(u16, &[u8], bool) -> Meaning,
+    ) -> StoreError {
+        match self {
+            Self::Broken { failure, why, advice } => {
+                let error = StoreError::new(failure, action, name, why);
+                match advice {
+                    Some(advice) => error.advising(advice),
+                    None => error,
+                }
+            }
+            Self::Refusal { host, status, body, is_page, pause } => {
+                let Meaning { failure, why, advice, remark } = meaning(status, &body, is_page);
+                let remark = if remark.is_empty() { remark } else { format!(": {remark}") };
+                let why = format!("{why} ({host}: status {status}{remark})");
+                let mut error = StoreError::new(failure, action, name, why);
+                if !advice.is_empty() {
+                    error = error.advising(advice);
+                }
+                match pause {
+                    Some(pause) => error.pausing(pause),
+                    None => error,
+                }
+            }
+        }
     }
 
     /// Remembers it for the call that asked; one that nobody watches has nobody to tell.

@@ -4,7 +4,10 @@
 
 use opendal_core::{Error, ErrorKind};
 
-use crate::store::{Failure, StoreError, http::Seen};
+use crate::store::{
+    Failure, StoreError,
+    http::{Meaning, Seen},
+};
 
 /// The failure of a call on `name`.
 pub(super) fn failed(
@@ -14,25 +17,10 @@ pub(super) fn failed(
     seen: Option<Seen>,
 ) -> StoreError {
     match seen {
-        Some(Seen::Broken { failure, why, advice }) => {
-            let error = StoreError::new(failure, action, name, why);
-            match advice {
-                Some(advice) => error.advising(advice),
-                None => error,
-            }
-        }
-        Some(Seen::Refusal { host, status, is_page, pause, .. }) => {
+        Some(seen) => seen.failed(action, name, |status, _body, is_page| {
             let (failure, why, advice) = meaning(action, status, is_page);
-            let why = format!("{why} ({host}: status {status})");
-            let mut error = StoreError::new(failure, action, name, why);
-            if !advice.is_empty() {
-                error = error.advising(advice);
-            }
-            match pause {
-                Some(pause) => error.pausing(pause),
-                None => error,
-            }
-        }
+            Meaning { failure, why, advice, remark: String::new() }
+        }),
         // The answer was a success that the library does not understand.
         None => {
             let failure = match error.kind() {
