@@ -15,65 +15,30 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sha2::{Digest, Sha256};
 use windlass_benches::repository::{runtime, scratch};
 use windlass_engine::{
     backup,
     cancel::Cancel,
-    entropy::Entropy,
     model::chunk::ChunkKey,
     monitor::Silent,
     protocol::restic::OpenOptions,
     repository::{Environment, Place, Repository},
     store::{cache::CacheOptions, trace::Observer},
 };
-use windlass_format::{
-    cut::rabin::Polynomial,
-    id::to_hex,
-    restic::{
-        RepositoryId,
-        config::{Config, Version},
-        envelope::{self, MasterKey},
-        key::{self, KdfParams, KeyFile},
-    },
-    secret::Password,
-    time::Timestamp,
+use windlass_format::{restic::config::Version, secret::Password};
+use windlass_testkit::{
+    bare,
+    segments::{CHUNKS_OF_SEGMENT, chunk, segment},
 };
-use windlass_testkit::segments::{CHUNKS_OF_SEGMENT, chunk, segment};
 
 const MILLIONS: [u64; 2] = [1, 5];
 const LOOKUPS: u64 = 100_000;
-const PASSWORD: &str = "bench";
 const MODE: &str = "WINDLASS_BENCH_INDEX";
 
 /// A repository that opens at once, with index files of so many chunks.
 fn create(at: &Path, chunks: u64) {
-    for directory in ["data", "index", "keys", "locks", "snapshots"] {
-        fs::create_dir_all(at.join(directory)).expect("made");
-    }
-    (0..=255_u8)
-        .for_each(|shard| fs::create_dir(at.join(format!("data/{shard:02x}"))).expect("made"));
-    let random = Entropy::seeded(7);
-    let master = MasterKey::generate(&random.bytes().expect("seeded"));
-    let kdf = KdfParams { n: 2, r: 1, p: 1, salt: random.bytes().expect("seeded") };
-    let password = Password::new(PASSWORD.as_bytes());
-    let derived = key::derive(&kdf, &password).expect("legal parameters");
-    let nonce = random.bytes().expect("seeded");
-    let (user, host) = ("user".into(), "host".into());
-    let now = Timestamp::utc(1_700_000_000, 0);
-    let file = KeyFile::seal(now, user, host, kdf, &derived, &master, &nonce).expect("sealed");
-    let file = file.encode();
-    let name = to_hex(&Sha256::digest(&file));
-    fs::write(at.join("keys").join(name), file).expect("written");
-    let config = Config {
-        version: Version::V2,
-        id: RepositoryId(random.bytes().expect("seeded")),
-        polynomial: Polynomial::from_hex("3da3358b4dc173").expect("irreducible"),
-        extra: Vec::new(),
-    };
-    let mut sealed = Vec::new();
-    envelope::seal(&master, &random.bytes().expect("seeded"), &config.encode(), &mut sealed);
-    fs::write(at.join("config"), sealed).expect("written");
+    bare::write(at, Version::V2);
+    let master = bare::master();
     let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
     std::thread::scope(|scope| {
         for thread in 0..threads {
@@ -104,7 +69,7 @@ impl Room {
         let cache = CacheOptions { base, objects: false, limit_bytes: None, observer };
         let options = OpenOptions { cache: with_cache.then_some(cache), ..OpenOptions::default() };
         let place = Place::local(self.path("repository"));
-        let password = Password::new(PASSWORD.as_bytes());
+        let password = Password::new(bare::PASSWORD);
         let environment = Environment::system();
         Repository::open(&place, &password, &options, environment).await.expect("opened")
     }
@@ -142,7 +107,7 @@ fn measure(mode: &str) {
         "restic" => {
             let status = Command::new("restic")
                 .args(["-r", "repository", "--cache-dir", "restic-cache", "backup", "source"])
-                .env("RESTIC_PASSWORD", PASSWORD)
+                .env("RESTIC_PASSWORD", bare::PASSWORD)
                 .stdout(Stdio::null())
                 .status()
                 .expect("restic runs");

@@ -14,7 +14,7 @@ use windlass_engine::{
     cancel::Cancel,
     fault::Class,
     monitor::Silent,
-    protocol::{Access, AnnounceError, Announcement, Patience, listener::Listener},
+    protocol::{Access, AnnounceError, Patience},
     repository::Repository,
     store::{Backend, Key, memory::MemoryStore},
 };
@@ -25,18 +25,7 @@ use windlass_testkit::{
     recording::{Action, Call, RecordingStore},
 };
 
-use super::scene::{Scene, empty, locks, noise};
-
-fn announcement(access: Access) -> Announcement {
-    Announcement {
-        access,
-        hostname: "another host".into(),
-        username: "somebody".into(),
-        patience: Duration::ZERO,
-        lineage: None,
-        listener: Listener::default(),
-    }
-}
+use super::scene::{Scene, announcement, empty, locks, noise};
 
 /// A source of several packs that was backed up once.
 fn backed_up() -> (Scene, MemoryStore) {

@@ -3,7 +3,6 @@
 use std::{
     path::Path,
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use windlass_engine::{
@@ -16,7 +15,7 @@ use windlass_engine::{
         root::RootId,
     },
     monitor::Silent,
-    protocol::{Access, Announcement, amend::Amendment, listener::Listener},
+    protocol::{Access, amend::Amendment},
     repository::{Place, Repository},
     store::{Failure, Key, memory::MemoryStore},
 };
@@ -28,19 +27,8 @@ use windlass_testkit::{
 
 use super::{
     peer::Restic,
-    scene::{Scene, empty, empty_on_disk, locks, noise},
+    scene::{Scene, announcement, empty, empty_on_disk, locks, noise},
 };
-
-fn announcement(access: Access) -> Announcement {
-    Announcement {
-        access,
-        hostname: "another host".into(),
-        username: "somebody".into(),
-        patience: Duration::ZERO,
-        lineage: None,
-        listener: Listener::default(),
-    }
-}
 
 fn try_copy(
     scene: &Scene,

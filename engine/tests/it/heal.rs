@@ -1,6 +1,6 @@
 //! Bringing lost data back: from another repository or from files, and nothing but what was lost.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc};
 
 use windlass_engine::{
     cancel::Cancel,
@@ -9,7 +9,7 @@ use windlass_engine::{
     fault::Class,
     model::{chunk::ChunkKey, directory::Kind, object::Content},
     monitor::{Monitor, Silent},
-    protocol::{Access, Announcement, listener::Listener},
+    protocol::Access,
     repair::heal::{self, HealError, Options, Remedy, Report},
     repository::{Place, Repository},
     store::{Backend, Failure, Key, memory::MemoryStore},
@@ -22,19 +22,8 @@ use windlass_testkit::{
 
 use super::{
     peer::Restic,
-    scene::{Scene, empty, empty_on_disk, locks, noise},
+    scene::{Scene, announcement, empty, empty_on_disk, locks, noise},
 };
-
-fn announcement(access: Access) -> Announcement {
-    Announcement {
-        access,
-        hostname: "another host".into(),
-        username: "somebody".into(),
-        patience: Duration::ZERO,
-        lineage: None,
-        listener: Listener::default(),
-    }
-}
 
 fn try_heal(
     scene: &Scene,

@@ -11,7 +11,7 @@ use windlass_engine::{
     protocol::restic::{InitOptions, layout},
     repository::{Place, Repository},
     store::{
-        Backend,
+        Backend, Existing, Failure, Key, Range,
         limit::Limiter,
         location::Location,
         remote::Remote,
@@ -20,7 +20,9 @@ use windlass_engine::{
         trace::Observer,
     },
 };
-use windlass_testkit::conformance::{Naming, Taken, absent_location, conformance_where};
+use windlass_testkit::conformance::{
+    Naming, Taken, absent_location, check_failure, conformance_where, listed, put,
+};
 
 use super::{
     peer::Restic,
@@ -40,6 +42,20 @@ pub(super) fn check_conformance(remote: impl Remote, settings: &StoreSettings, t
     runtime().block_on(async {
         store.create().await.expect("created");
         conformance_where(&store, Naming::Typed, taken).await;
+    });
+}
+
+/// A web page in the place of an answer is neither absence nor success nor an object.
+pub(super) fn check_page(store: &dyn Backend) {
+    let key = Key::new("config");
+    runtime().block_on(async {
+        check_failure(store.stat(&key).await, Failure::Permanent);
+        check_failure(store.read(&key, Range::All).await, Failure::Permanent);
+        check_failure(put(store, &key, b"x", Existing::Keep).await, Failure::Permanent);
+        check_failure(listed(store, "data/").await, Failure::Permanent);
+        check_failure(store.delete(&key).await, Failure::Permanent);
+        let error = store.create().await.expect_err("refused");
+        assert!(error.to_string().contains("a web page came"), "{error}");
     });
 }
 

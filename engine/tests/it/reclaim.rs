@@ -12,9 +12,7 @@ use windlass_engine::{
         root::{Root, RootId},
     },
     monitor::Silent,
-    protocol::{
-        Access, Announcement, Presence, amend::Amendment, listener::Listener, reclaim::NamedPack,
-    },
+    protocol::{Access, Presence, amend::Amendment, reclaim::NamedPack},
     reclaim::{self, Forecast, Limits, MaxUnused, Options, ReclaimError, Report},
     repository::{Place, Repository},
     store::{Backend, Failure, Key, memory::MemoryStore},
@@ -28,19 +26,8 @@ use windlass_testkit::{
 
 use super::{
     peer::Restic,
-    scene::{HOST, Scene, empty, empty_on_disk, locks, noise},
+    scene::{HOST, Scene, announcement, empty, empty_on_disk, locks, noise},
 };
-
-fn announcement() -> Announcement {
-    Announcement {
-        access: Access::Shared,
-        hostname: "another host".into(),
-        username: "somebody".into(),
-        patience: Duration::ZERO,
-        lineage: None,
-        listener: Listener::default(),
-    }
-}
 
 /// Nothing unused stays. How many packs are small is a matter of chance here, so none is.
 fn options() -> Options {
@@ -51,21 +38,14 @@ fn options() -> Options {
         dry_run: false,
         without: Vec::new(),
         pack_bytes: 1 << 20,
-        announcement: announcement(),
+        announcement: announcement(Access::Shared),
         unannounced: false,
         recover_space: false,
     }
 }
 
-fn announce(scene: &Scene, repository: &Repository, access: Access) -> Presence {
-    let announcement = Announcement { access, ..announcement() };
-    let cancel = Cancel::new();
-    let announced = repository.protocol().announce(&announcement, &cancel);
-    scene.runtime.block_on(announced).expect("announced")
-}
-
 fn forget(scene: &Scene, repository: &Repository, roots: Vec<RootId>) {
-    let presence = announce(scene, repository, Access::Exclusive);
+    let presence = scene.announce(repository, Access::Exclusive);
     let right = presence.delete_right().expect("alone");
     let cancel = Cancel::new();
     let count = roots.len();
@@ -391,7 +371,7 @@ fn resealed(scene: &Scene, store: &MemoryStore, key: &Key) -> (Key, bytes::Bytes
     let store = store.fork();
     let repository = scene.open(store.clone());
     let before = store.contents();
-    let presence = announce(scene, &repository, Access::Shared);
+    let presence = scene.announce(&repository, Access::Shared);
     let protocol = repository.protocol();
     let named = named(scene, &repository).into_iter().find(|(segment, _)| segment == key);
     scene.runtime.block_on(async {
@@ -453,7 +433,7 @@ fn others_at_work_are_waited_for_and_nothing_is_removed_under_them() {
     let store = forgotten(&scene, &[0]);
     let (repository, other) = (scene.open(store.clone()), scene.open(store.clone()));
     let before = keys(&store, "data/");
-    let reader = announce(&scene, &other, Access::Shared);
+    let reader = scene.announce(&other, Access::Shared);
     let error = try_clean(&scene, &repository, &options(), |_| {}).expect_err("others");
     assert_eq!(error.class(), Class::Busy, "{error}");
     let now = keys(&store, "data/");
@@ -708,7 +688,7 @@ fn a_root_that_cannot_be_removed_keeps_no_other() {
     faulty.faults().once(Action::Delete, "snapshots/", 1, Broken::Fail(Failure::Denied));
     let repository = scene.open(faulty);
     let roots: Vec<RootId> = scene.roots(&repository).into_iter().map(|(id, _)| id).collect();
-    let presence = announce(&scene, &repository, Access::Exclusive);
+    let presence = scene.announce(&repository, Access::Exclusive);
     let right = presence.delete_right().expect("alone");
     let cancel = Cancel::new();
     let removing = forget::run(&repository, &right, roots.clone(), &cancel, |_, _| {});
@@ -773,11 +753,11 @@ fn faulty_with(
 fn only_who_is_alone_has_the_right_to_remove() {
     let scene = Scene::new();
     let repository = scene.open(empty(Version::V2));
-    let shared = announce(&scene, &repository, Access::Shared);
+    let shared = scene.announce(&repository, Access::Shared);
     shared.delete_right().expect_err("others may be there");
     Presence::Silent.delete_right().expect_err("nobody knows");
     scene.runtime.block_on(shared.release()).expect("released");
-    let alone = announce(&scene, &repository, Access::Exclusive);
+    let alone = scene.announce(&repository, Access::Exclusive);
     alone.delete_right().expect("alone");
     scene.runtime.block_on(alone.release()).expect("released");
 }

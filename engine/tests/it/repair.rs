@@ -1,6 +1,6 @@
 //! Making damaged repositories whole: what can be read is never lost by it.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc};
 
 use windlass_engine::{
     cancel::Cancel,
@@ -11,7 +11,7 @@ use windlass_engine::{
         root::{Root, RootId},
     },
     monitor::Silent,
-    protocol::{Access, Announcement, Presence, listener::Listener},
+    protocol::{Access, Presence},
     recover,
     repair::{index, packs},
     repository::{Place, Repository},
@@ -25,7 +25,7 @@ use windlass_testkit::{
 
 use super::{
     peer::Restic,
-    scene::{Scene, empty, empty_on_disk, locks, noise},
+    scene::{Scene, announcement, empty, empty_on_disk, locks, noise},
 };
 
 const PACK_BYTES: u64 = 1 << 20;
@@ -36,14 +36,7 @@ fn alone<T>(
     repository: &Repository,
     work: impl AsyncFnOnce(&Presence, &Cancel) -> T,
 ) -> T {
-    let announcement = Announcement {
-        access: Access::Exclusive,
-        hostname: "another host".into(),
-        username: "somebody".into(),
-        patience: Duration::ZERO,
-        lineage: None,
-        listener: Listener::default(),
-    };
+    let announcement = announcement(Access::Exclusive);
     let cancel = Cancel::new();
     scene.runtime.block_on(async {
         let announced = repository.protocol().announce(&announcement, &cancel).await;

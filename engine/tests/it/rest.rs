@@ -19,7 +19,7 @@ use windlass_testkit::{
 use super::{
     parrot::Parrot,
     peer::Restic,
-    reach::{check_conformance, check_creation, check_interop, place, store},
+    reach::{check_conformance, check_creation, check_interop, check_page, place, store},
     scene::{Scene, runtime},
 };
 
@@ -200,16 +200,7 @@ fn a_page_of_a_proxy_is_neither_absence_nor_success_nor_an_object() {
         let parrot = Parrot::with_page(status);
         let settings = StoreSettings::default();
         let store = store(at(&format!("rest:http://{}/", parrot.address), &settings), &settings);
-        let key = Key::new("config");
-        runtime().block_on(async {
-            check_failure(store.stat(&key).await, Failure::Permanent);
-            check_failure(store.read(&key, Range::All).await, Failure::Permanent);
-            check_failure(put(&store, &key, b"x", Existing::Keep).await, Failure::Permanent);
-            check_failure(listed(&store, "data/").await, Failure::Permanent);
-            check_failure(store.delete(&key).await, Failure::Permanent);
-            let error = store.create().await.expect_err("refused");
-            assert!(error.to_string().contains("a web page came"), "{error}");
-        });
+        check_page(&store);
     }
 }
 

@@ -3,7 +3,6 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use windlass_engine::{
@@ -11,7 +10,7 @@ use windlass_engine::{
     fault::Class,
     filter::{PatternTexts, Selection},
     model::root::{Root, RootId},
-    protocol::{Access, Announcement, amend::Amendment, listener::Listener},
+    protocol::{Access, amend::Amendment},
     repository::{Place, Repository},
     rewrite::{self, Content, Options, Report, RewriteError},
     store::{Backend, Failure, Key},
@@ -24,7 +23,7 @@ use windlass_testkit::{
 
 use super::{
     peer::Restic,
-    scene::{Scene, empty, empty_on_disk, locks, noise},
+    scene::{Scene, announcement, empty, empty_on_disk, locks, noise},
 };
 
 fn excluding(patterns: &[&str]) -> Content {
@@ -59,14 +58,8 @@ fn try_rewrite(
 ) -> Result<Report, RewriteError> {
     let options = Options { roots: scene.roots(repository), ..options };
     let cancel = Cancel::new();
-    let announcement = Announcement {
-        access: if options.forget { Access::Exclusive } else { Access::Shared },
-        hostname: "another host".into(),
-        username: "somebody".into(),
-        patience: Duration::ZERO,
-        lineage: None,
-        listener: Listener::default(),
-    };
+    let announcement =
+        announcement(if options.forget { Access::Exclusive } else { Access::Shared });
     let step = Arc::new(|_: rewrite::Step<'_>| {});
     scene.runtime.block_on(async {
         if dry_run {
@@ -408,7 +401,7 @@ fn restic_mends_the_same() {
     let at = scene.path("repository");
     empty_on_disk(&at, Version::V2);
     let Some(restic) = Restic::at(&at) else { return };
-    if restic.version < (0, 19) {
+    if !restic.is_at_least((0, 19)) {
         return;
     }
     let repository = scene.try_open_at(&Place::local(&at)).expect("opened");

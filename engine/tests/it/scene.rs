@@ -1,13 +1,10 @@
-//! A repository in memory that opens without cost, a source beside it, and what tests ask of both.
-//!
-//! Invariants: the key file's derivation is the cheapest that scrypt has, so that a test can open a
-//! repository a thousand times; everything else is as `init` makes it.
+//! A repository that opens without cost, a source beside it, and what tests ask of both.
 
 use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use sha2::{Digest, Sha256};
@@ -25,8 +22,9 @@ use windlass_engine::{
     },
     monitor::Silent,
     protocol::{
-        ListedRoot,
+        Access, Announcement, ListedRoot, Presence,
         keys::OpenError,
+        listener::Listener,
         restic::{InitOptions, OpenOptions},
     },
     repository::{Environment, Place, Repository},
@@ -35,22 +33,17 @@ use windlass_engine::{
     store::{Backend, Key, Store, memory::MemoryStore},
 };
 use windlass_format::{
-    cut::rabin::Polynomial,
-    restic::{
-        RepositoryId,
-        config::{Config, Version},
-        envelope::{self, MasterKey},
-        key::{self, KdfParams, KeyFile},
-    },
+    restic::{config::Version, envelope},
     secret::Password,
-    time::Timestamp,
 };
-use windlass_testkit::compare::{Aspect, Difference, compare};
-
-pub(super) const HOST: &str = "host";
+pub(super) use windlass_testkit::bare::{HOST, master, write as empty_on_disk};
+use windlass_testkit::{
+    bare,
+    compare::{Aspect, Difference, compare},
+};
 
 pub(super) fn password() -> Password {
-    Password::new(*b"secret")
+    Password::new(bare::PASSWORD)
 }
 
 pub(super) fn environment() -> Environment {
@@ -71,53 +64,12 @@ pub(super) fn runtime() -> Runtime {
     builder.worker_threads(2).enable_all().build().expect("a runtime")
 }
 
-/// The objects of an empty repository whose password is [`password`].
-fn objects(version: Version) -> Vec<(Key, Vec<u8>)> {
-    objects_with(version, Vec::new())
-}
-
-/// The master key of every such repository.
-pub(super) fn master() -> MasterKey {
-    MasterKey::generate(&Entropy::seeded(7).bytes().expect("seeded"))
-}
-
-/// The same with more in its config.
-fn objects_with(version: Version, extra: Vec<(String, String)>) -> Vec<(Key, Vec<u8>)> {
-    let (random, master) = (Entropy::seeded(8), master());
-    let kdf = KdfParams { n: 2, r: 1, p: 1, salt: random.bytes().expect("seeded") };
-    let derived = key::derive(&kdf, &password()).expect("legal parameters");
-    let nonce = random.bytes().expect("seeded");
-    let (user, host) = ("user".into(), HOST.into());
-    let now = Timestamp::utc(1_700_000_000, 0);
-    let file = KeyFile::seal(now, user, host, kdf, &derived, &master, &nonce).expect("sealed");
-    let file = file.encode();
-    let config = Config {
-        version,
-        id: RepositoryId(random.bytes().expect("seeded")),
-        polynomial: Polynomial::from_hex("3da3358b4dc173").expect("irreducible"),
-        extra,
-    };
-    let mut sealed = Vec::new();
-    let nonce = random.bytes().expect("seeded");
-    envelope::seal(&master, &nonce, &config.encode(), &mut sealed);
-    let name = windlass_format::id::to_hex(&<[u8; 32]>::from(Sha256::digest(&file)));
-    vec![(Key::new(format!("keys/{name}")), file), (Key::new("config"), sealed)]
-}
-
-/// A document sealed for these repositories, and its name.
-pub(super) fn sealed(directory: &str, json: &[u8]) -> (Key, Vec<u8>) {
-    let master = MasterKey::generate(&Entropy::seeded(7).bytes().expect("seeded"));
-    let nonce = Entropy::system().bytes().expect("random");
-    let mut sealed = Vec::new();
-    envelope::seal(&master, &nonce, json, &mut sealed);
-    let name = windlass_format::id::to_hex(&<[u8; 32]>::from(Sha256::digest(&sealed)));
-    (Key::new(format!("{directory}/{name}")), sealed)
-}
-
-/// The same in memory.
+/// An empty repository in memory, whose password is [`password`].
 pub(super) fn empty(version: Version) -> MemoryStore {
     let store = MemoryStore::new();
-    objects(version).into_iter().for_each(|(key, bytes)| store.overwrite(&key, bytes));
+    bare::objects(version, Vec::new())
+        .into_iter()
+        .for_each(|(key, bytes)| store.overwrite(&key, bytes));
     store
 }
 
@@ -126,21 +78,9 @@ pub(super) fn empty_with_fixed_chunks(bytes: usize) -> MemoryStore {
     let store = MemoryStore::new();
     let extra = [("chunker", "\"FixedSize\"".to_owned()), ("chunk_size", bytes.to_string())];
     let extra = extra.map(|(key, value)| (key.to_owned(), value)).into();
-    let objects = objects_with(Version::V2, extra).into_iter();
+    let objects = bare::objects(Version::V2, extra).into_iter();
     objects.for_each(|(key, bytes)| store.overwrite(&key, bytes));
     store
-}
-
-/// The same in a directory.
-pub(super) fn empty_on_disk(at: &Path, version: Version) {
-    for directory in ["data", "index", "keys", "locks", "snapshots"] {
-        fs::create_dir_all(at.join(directory)).expect("made");
-    }
-    (0..=255_u8)
-        .for_each(|shard| fs::create_dir(at.join(format!("data/{shard:02x}"))).expect("made"));
-    for (key, bytes) in objects(version) {
-        fs::write(at.join(key.as_str()), bytes).expect("written");
-    }
 }
 
 /// Creates a repository at an empty place, for [`password`].
@@ -155,6 +95,15 @@ pub(super) fn init(place: &Place, version: Version) {
     let (password, environment) = (password(), environment());
     let init = Repository::init(place, &password, &options, &environment);
     runtime().block_on(init).expect("created");
+}
+
+/// A document sealed for these repositories, and its name.
+pub(super) fn sealed(directory: &str, json: &[u8]) -> (Key, Vec<u8>) {
+    let nonce = Entropy::system().bytes().expect("random");
+    let mut sealed = Vec::new();
+    envelope::seal(&master(), &nonce, json, &mut sealed);
+    let name = windlass_format::id::to_hex(&<[u8; 32]>::from(Sha256::digest(&sealed)));
+    (Key::new(format!("{directory}/{name}")), sealed)
 }
 
 /// A source directory and threads to work with.
@@ -235,6 +184,13 @@ impl Scene {
         roots.find(|(listed, _)| *listed == id).expect("listed").1
     }
 
+    /// Somebody else is at work.
+    pub(super) fn announce(&self, repository: &Repository, access: Access) -> Presence {
+        let (announcement, cancel) = (announcement(access), Cancel::new());
+        let announced = repository.protocol().announce(&announcement, &cancel);
+        self.runtime.block_on(announced).expect("announced")
+    }
+
     /// Restores the source as `root` has it, into `name`.
     pub(super) fn try_restore(
         &self,
@@ -307,6 +263,18 @@ impl Scene {
                 _ => panic!("no directory"),
             }
         })
+    }
+}
+
+/// How somebody else, on another host, says that he is at work.
+pub(super) fn announcement(access: Access) -> Announcement {
+    Announcement {
+        access,
+        hostname: "another host".into(),
+        username: "somebody".into(),
+        patience: Duration::ZERO,
+        lineage: None,
+        listener: Listener::default(),
     }
 }
 

@@ -7,8 +7,8 @@ use windlass_engine::{
     cancel::Cancel,
     fault::Class,
     monitor::Silent,
-    protocol::{Access, Announcement, Presence, listener::Listener},
-    repository::{Place, Repository},
+    protocol::{Access, Announcement, listener::Listener},
+    repository::Place,
 };
 use windlass_format::restic::config::Version;
 
@@ -16,20 +16,6 @@ use super::{
     peer::Restic,
     scene::{HOST, Scene, empty, empty_on_disk, locks, noise},
 };
-
-fn announce(scene: &Scene, repository: &Repository, access: Access) -> Presence {
-    let announcement = Announcement {
-        access,
-        hostname: "another host".into(),
-        username: "somebody".into(),
-        patience: Duration::ZERO,
-        lineage: None,
-        listener: Listener::default(),
-    };
-    let cancel = Cancel::new();
-    let announced = repository.protocol().announce(&announcement, &cancel);
-    scene.runtime.block_on(announced).expect("announced")
-}
 
 #[test]
 fn backups_at_the_same_time_do_not_rely_on_each_other() {
@@ -86,7 +72,7 @@ fn whoever_deletes_is_alone() {
         (Access::Exclusive, Access::Shared, false),
         (Access::Exclusive, Access::Exclusive, false),
     ] {
-        let held_by_other = announce(&scene, &repository, held);
+        let held_by_other = scene.announce(&repository, held);
         let announcement = Announcement {
             access: wanted,
             hostname: HOST.into(),
@@ -127,7 +113,7 @@ fn restic_and_windlass_see_each_others_locks() {
     let repository = scene.try_open_at(&Place::local(&at)).expect("opened");
     scene.back_up(&repository);
 
-    let shared = announce(&scene, &repository, Access::Shared);
+    let shared = scene.announce(&repository, Access::Shared);
     let refused = restic.run(&["forget", "--keep-last", "1", "--prune"]);
     let told = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && told.contains("locked"), "{told}");
@@ -135,7 +121,7 @@ fn restic_and_windlass_see_each_others_locks() {
     restic.back_up(&scene.source());
     scene.runtime.block_on(shared.release()).expect("released");
 
-    let exclusive = announce(&scene, &repository, Access::Exclusive);
+    let exclusive = scene.announce(&repository, Access::Exclusive);
     let source = scene.source();
     let refused = restic.run(&["backup", source.to_str().expect("UTF-8")]);
     let told = String::from_utf8_lossy(&refused.stderr).into_owned();

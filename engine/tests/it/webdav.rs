@@ -5,7 +5,7 @@
 use std::{fs, path::Path, sync::Arc};
 
 use windlass_engine::store::{
-    Backend, Existing, Failure, Key, Range,
+    Backend, Existing, Failure, Key,
     limit::Limiter,
     location::{Location, Login},
     settings::{SecretText, StoreSettings},
@@ -20,7 +20,7 @@ use windlass_testkit::{
 use super::{
     parrot::Parrot,
     peer::Restic,
-    reach::{check_absence, check_conformance, check_creation, place, store},
+    reach::{check_absence, check_conformance, check_creation, check_page, place, store},
     scene::{Scene, noise, runtime},
 };
 
@@ -130,15 +130,6 @@ fn a_page_is_neither_absence_nor_success_nor_an_object_of_webdav() {
         let parrot = Parrot::with_page(status);
         let settings = StoreSettings::default();
         let store = store(at(&format!("webdav:http://{}/", parrot.address), &settings), &settings);
-        let key = Key::new("config");
-        runtime().block_on(async {
-            check_failure(store.stat(&key).await, Failure::Permanent);
-            check_failure(store.read(&key, Range::All).await, Failure::Permanent);
-            check_failure(put(&store, &key, b"x", Existing::Keep).await, Failure::Permanent);
-            check_failure(listed(&store, "data/").await, Failure::Permanent);
-            check_failure(store.delete(&key).await, Failure::Permanent);
-            let error = store.create().await.expect_err("refused");
-            assert!(error.to_string().contains("a web page came"), "{error}");
-        });
+        check_page(&store);
     }
 }
