@@ -21,7 +21,7 @@
 //! Not here: cutting anything anew. Where the two repositories cut differently they share nothing
 //! but what was copied.
 
-mod carry;
+mod windows;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -30,17 +30,18 @@ use std::{
 
 use tokio::runtime::Handle;
 
-use self::carry::{Carrier, Collector, Source};
+use self::windows::Collector;
 use crate::{
     cancel::Cancel,
+    carry::{Carrier, Sealing, Source},
     catalogue::{self, RowSet},
-    deposit::{self, Added, Deposit, Terms},
+    deposit::{self, Added, Deposit, Landed, Terms},
     fault::{Class, Fault},
     index::Index,
     mark,
     model::root::{Root, RootId},
     monitor::{Event, Monitor, Phase},
-    protocol::{Presence, Published},
+    protocol::Presence,
     reader::Reader,
     repository::Repository,
     resources::Resources,
@@ -215,7 +216,12 @@ pub async fn run(
     let connections = store.capabilities().connections;
     let job = Job {
         seen: RowSet::new(catalogue.rows().len()),
-        source: Source { store, dialect, catalogue, runtime: Handle::current() },
+        source: Source {
+            store,
+            dialect,
+            catalogue: Arc::new(catalogue),
+            runtime: Handle::current(),
+        },
         in_target,
         reader,
         threads,
@@ -227,7 +233,7 @@ pub async fn run(
     let terms = Terms { presence: Some(presence), pack_bytes: options.pack_bytes, threads, cancel };
     let copied = Mutex::new(Vec::new());
     let work = move |deposit: &Deposit<Vec<RootId>>| job.run(&roots, deposit);
-    let end = async |batch: Vec<RootId>, mut published: Published| {
+    let end = async |batch: Vec<RootId>, Landed { mut published, .. }: Landed| {
         for id in batch {
             let protocol = target.protocol();
             let told = std::mem::take(&mut published);
@@ -247,7 +253,7 @@ pub async fn run(
 /// How many threads carry: as many as there are requests worth having under way, as far as there
 /// is memory for what each holds.
 fn carriers(resources: &Resources, connections: usize) -> usize {
-    let memory = resources.buffers() / carry::MOST_HELD_BYTES;
+    let memory = resources.buffers() / windows::MOST_HELD_BYTES;
     connections.max(resources.cpus).min(memory).clamp(2, MOST_CARRIERS)
 }
 
@@ -321,13 +327,13 @@ impl Job {
         deposit: &Deposit<Vec<RootId>>,
     ) -> Result<(Vec<RootId>, Added), CopyError> {
         let Self { source, seen, in_target, reader, threads, carriers, monitor, .. } = self;
-        let carrier = Carrier { source, deposit, monitor: &**monitor };
+        let carrier = Carrier { source, deposit, sealing: Sealing::Anew, monitor: &**monitor };
         std::thread::scope(|scope| {
             let (collector, windows) = Collector::new(source, seen, in_target, *carriers);
             let carriers: Vec<_> = (0..*carriers)
                 .map(|_| {
                     let (windows, carrier) = (Arc::clone(&windows), &carrier);
-                    scope.spawn(move || carrier.work(&windows))
+                    scope.spawn(move || windows::work(carrier, &windows))
                 })
                 .collect();
             drop(windows);

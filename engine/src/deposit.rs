@@ -9,7 +9,7 @@
 //!
 //! Invariants
 //! - A chunk is stored under the hash of its plaintext, made here: what was said to be another one
-//!   is not stored.
+//!   is not stored. Whoever wants its sealed bytes stored as they are has opened them.
 //! - A batch ends when all that was stored before it is published, and not otherwise.
 //! - After the first failure to commit nothing more is committed, and whoever stores is told.
 //! - What the operation had stored when it failed or was stopped is published: it is found again
@@ -30,7 +30,7 @@ use crate::{
     fault::Fault,
     model::{
         chunk::{ChunkKey, Role},
-        pack::{Lane, PackInfo},
+        pack::{Coding, Lane, PackInfo, PackName},
     },
     packing::{FinishedPack, PackSet},
     protocol::{Presence, Protocol, Published},
@@ -74,6 +74,32 @@ struct Room {
     keys: Vec<ChunkKey>,
 }
 
+/// A chunk to be stored.
+#[derive(Clone, Copy)]
+pub(crate) struct Chunk<'a> {
+    pub(crate) key: ChunkKey,
+    pub(crate) plain: &'a [u8],
+    /// What `plain` was opened from, where that is to be stored as it is.
+    pub(crate) sealed: Option<Sealed<'a>>,
+}
+
+/// A sealed chunk.
+#[derive(Clone, Copy)]
+pub(crate) struct Sealed<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) raw_bytes: u32,
+    pub(crate) coding: Coding,
+}
+
+/// Where a batch has got to.
+#[derive(Debug, Default)]
+pub(crate) struct Landed {
+    /// All that was stored for it can be found.
+    pub(crate) published: Published,
+    /// In these packs.
+    pub(crate) packs: Vec<PackName>,
+}
+
 enum Message<B> {
     Pack(FinishedPack),
     Batch(B),
@@ -111,7 +137,7 @@ pub(crate) async fn run<B, T, E>(
     repository: &Repository,
     terms: Terms<'_>,
     work: impl FnOnce(&Deposit<B>) -> Result<T, E> + Send + 'static,
-    end: impl AsyncFnMut(B, Published) -> Result<(), Fault>,
+    end: impl AsyncFnMut(B, Landed) -> Result<(), Fault>,
 ) -> Result<T, E>
 where
     B: Send + 'static,
@@ -140,9 +166,11 @@ where
         dialect: repository.dialect(),
         protocol: repository.protocol(),
         presence: terms.presence,
+        in_flight: repository.environment().resources.in_flight(),
         commits: JoinSet::new(),
+        under_way: 0,
         waiting: Vec::new(),
-        published: Published::default(),
+        landed: Landed::default(),
         segment_began: Instant::now(),
     };
     let committed = committer.run(&mut receiver, end).await;
@@ -157,22 +185,29 @@ where
     worked
 }
 
+impl<'a> Chunk<'a> {
+    /// One that is to be sealed.
+    pub(crate) fn new(key: ChunkKey, plain: &'a [u8]) -> Self {
+        Self { key, plain, sealed: None }
+    }
+}
+
 impl<B> Deposit<B> {
     /// Stores chunks of one role that the caller has claimed. Those whose plaintext is not what
     /// their key says are not stored, and their places are given back.
     pub(crate) fn store(
         &self,
         role: Role,
-        chunks: &[(ChunkKey, &[u8])],
+        chunks: &[Chunk<'_>],
     ) -> Result<(Added, Vec<usize>), Fault> {
         let mut added = Added::default();
         let mut wrong = Vec::new();
         self.with_room(|room| {
-            self.hash(room, chunks.iter().map(|(_, plain)| (role, *plain)))?;
+            self.hash(room, chunks.iter().map(|chunk| (role, chunk.plain)))?;
             let keys = std::mem::take(&mut room.keys);
-            for (at, ((key, plain), made)) in chunks.iter().zip(&keys).enumerate() {
-                match key == made {
-                    true => added += self.append(room, role, *key, plain)?,
+            for (at, (chunk, made)) in chunks.iter().zip(&keys).enumerate() {
+                match chunk.key == *made {
+                    true => added += self.append(room, role, chunk)?,
                     false => wrong.push(at),
                 }
             }
@@ -255,18 +290,17 @@ impl<B> Deposit<B> {
         Ok(())
     }
 
-    fn append(
-        &self,
-        room: &mut Room,
-        role: Role,
-        key: ChunkKey,
-        plain: &[u8],
-    ) -> Result<Added, Fault> {
+    fn append(&self, room: &mut Room, role: Role, chunk: &Chunk<'_>) -> Result<Added, Fault> {
         let Room { scratch, packs, .. } = room;
-        let nonce = self.entropy.bytes()?;
-        let stored_bytes = packs.pick(lane(role), &self.entropy)?.append(|out| {
-            let sealed = self.encoder.seal(role, plain, &nonce, scratch, out)?;
-            Ok((key, sealed.raw_bytes, sealed.coding))
+        let pack = packs.pick(lane(role), &self.entropy)?;
+        let stored_bytes = pack.append(|out| {
+            if let Some(Sealed { bytes, raw_bytes, coding }) = chunk.sealed {
+                out.extend_from_slice(bytes);
+                return Ok((chunk.key, raw_bytes, coding));
+            }
+            let nonce = self.entropy.bytes()?;
+            let sealed = self.encoder.seal(role, chunk.plain, &nonce, scratch, out)?;
+            Ok((chunk.key, sealed.raw_bytes, sealed.coding))
         })?;
         Ok(Added { chunks: 1, stored_bytes: stored_bytes.into() })
     }
@@ -292,9 +326,13 @@ struct Committer<'a> {
     dialect: &'a Dialect,
     protocol: &'a Protocol,
     presence: Option<&'a Presence>,
+    /// Bytes on their way to a server or from it.
+    in_flight: usize,
     commits: JoinSet<Result<Stored<PackInfo>, Fault>>,
+    /// Bytes of those.
+    under_way: u64,
     waiting: Vec<Stored<PackInfo>>,
-    published: Published,
+    landed: Landed,
     segment_began: Instant,
 }
 
@@ -302,20 +340,24 @@ impl Committer<'_> {
     async fn run<B>(
         mut self,
         messages: &mut mpsc::Receiver<Message<B>>,
-        mut end: impl AsyncFnMut(B, Published) -> Result<(), Fault>,
+        mut end: impl AsyncFnMut(B, Landed) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
-        let connections = self.store.capabilities().connections.max(1);
+        let capabilities = self.store.capabilities();
+        let most_bytes = if capabilities.remote { self.in_flight as u64 / 2 } else { u64::MAX };
         loop {
-            let room = self.commits.len() < connections;
+            let room = self.commits.is_empty()
+                || (self.commits.len() < capabilities.connections && self.under_way < most_bytes);
             tokio::select! {
                 Some(joined) = self.commits.join_next(), if !self.commits.is_empty() => {
-                    self.waiting.push(stored(joined)?);
+                    let stored = stored(joined)?;
+                    self.under_way -= stored.get().chunks_end();
+                    self.waiting.push(stored);
                 }
                 message = messages.recv(), if room => match message {
                     Some(Message::Pack(pack)) => self.start_commit(pack)?,
                     Some(Message::Batch(batch)) => {
                         self.settle().await?;
-                        end(batch, std::mem::take(&mut self.published)).await?;
+                        end(batch, std::mem::take(&mut self.landed)).await?;
                     }
                     None => break,
                 }
@@ -334,12 +376,14 @@ impl Committer<'_> {
             presence.check()?;
         }
         let (store, key) = (self.store.clone(), self.dialect.pack_key(&pack.info.name));
+        self.under_way += pack.info.chunks_end();
         self.commits.spawn(async move { Ok(store.commit(pack.draft, &key, pack.info).await?) });
         Ok(())
     }
 
     /// Waits for all commits, and publishes them.
     async fn settle(&mut self) -> Result<(), Fault> {
+        self.under_way = 0;
         while let Some(joined) = self.commits.join_next().await {
             self.waiting.push(stored(joined)?);
         }
@@ -352,7 +396,8 @@ impl Committer<'_> {
         if let Some(presence) = self.presence
             && !packs.is_empty()
         {
-            self.published.join(self.protocol.publish(presence, packs).await?);
+            self.landed.packs.extend(packs.iter().map(|pack| pack.get().name.clone()));
+            self.landed.published.join(self.protocol.publish(presence, packs).await?);
         }
         Ok(())
     }

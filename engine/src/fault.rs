@@ -55,11 +55,9 @@ pub enum Fault {
         key: ChunkKey,
     },
     /// A chunk in use cannot be moved to another pack.
-    #[error("chunk {chunk} cannot be moved: {why}")]
+    #[error("a chunk in use cannot be moved: {why}")]
     Unmovable {
-        /// Which one, in which pack.
-        chunk: String,
-        /// What is wrong with it.
+        /// Which one, and what is wrong with it.
         why: String,
     },
     /// Objects of a kind were replaced again and again while they were read.

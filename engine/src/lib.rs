@@ -72,6 +72,7 @@
 pub mod backup;
 pub mod budget;
 pub mod cancel;
+mod carry;
 mod catalogue;
 pub mod check;
 pub mod clock;

@@ -40,6 +40,7 @@ pub use self::{
 };
 use crate::{
     cancel::Cancel,
+    carry::Source,
     catalogue::{self, Catalogue, RowSet},
     fault::{Class, Fault},
     index::Index,
@@ -293,7 +294,6 @@ async fn prepare(
     cancel: &Cancel,
     forecast: impl FnOnce(&Forecast),
 ) -> Result<(Report, Option<Commit>), ReclaimError> {
-    let encoder = repository.dialect().encoder()?;
     let Known { roots, catalogue, directories } = known;
     let (catalogue, directories) = (Arc::new(catalogue), Arc::new(directories));
     monitor.event(Event::Phase(Phase::Scan));
@@ -325,25 +325,27 @@ async fn prepare(
         let mut stays: Vec<bool> =
             survey.packs.iter().map(|pack| pack.listed_bytes.is_some()).collect();
         remove.iter().chain(&repack).for_each(|pack| stays[*pack] = false);
-        let rewriter = Rewriter {
+        let count = repack.len();
+        let source = Source {
             store: repository.store().clone(),
             dialect: repository.dialect().clone(),
-            encoder,
-            entropy: repository.environment().entropy.clone(),
             catalogue: Arc::clone(&catalogue),
+            runtime: Handle::current(),
+        };
+        let rewriter = Rewriter {
+            source,
             survey: Arc::clone(&survey),
-            pack_bytes: options.pack_bytes,
+            packs: repack,
+            stays,
             compress_all: options.limits.uncompressed,
             until: options.most_time.map(|time| Instant::now() + time),
             monitor: Arc::clone(monitor),
-            cancel: cancel.clone(),
-            runtime: Handle::current(),
         };
-        let moved = rewriter.run(&repack, stays, threads, repository.protocol(), presence).await?;
-        report.packs_postponed = (repack.len() - moved.done.len()) as u64;
-        let _found_by_everyone = moved.published;
+        let pack_bytes = options.pack_bytes;
+        let moved = rewriter.run(repository, presence, pack_bytes, threads, cancel).await?;
+        report.packs_postponed = (count - moved.done.len()) as u64;
         remove.extend(moved.done);
-        moved_into = moved.into;
+        moved_into = moved.into.packs;
     }
     // A pack in use that every segment hides from others has to come out of hiding.
     let hidden = survey.packs.iter().any(|pack| pack.marked && pack.used_chunks > 0);

@@ -23,7 +23,7 @@ use std::{
 use crate::{
     cancel::Cancel,
     catalogue::{self, Catalogue, RowSet},
-    deposit::{self, Deposit, Terms},
+    deposit::{self, Chunk, Deposit, Landed, Terms},
     dialect::{Dialect, Encoder},
     fault::{Class, Fault},
     index::{Claim, Index},
@@ -33,7 +33,7 @@ use crate::{
         root::{Root, RootId},
     },
     monitor::Monitor,
-    protocol::{Presence, Published},
+    protocol::Presence,
     reader::Reader,
     repository::Repository,
 };
@@ -112,7 +112,7 @@ pub async fn run(
         Ok::<(), Fault>(())
     };
     let mut stored = None;
-    let end = async |tree: ChunkKey, published: Published| {
+    let end = async |tree: ChunkKey, Landed { published, .. }: Landed| {
         let root = Root { tree, ..options.root.clone() };
         stored = Some(repository.protocol().commit_root(presence, published, &root).await?);
         Ok(())
@@ -230,7 +230,7 @@ fn store<B>(
     encoder.write_directory(&Directory { entries }, &mut plain)?;
     let key = deposit.key_of(Role::Directory, &plain)?;
     if known.claim(&key) == Claim::Yours {
-        let _added = deposit.store(Role::Directory, &[(key, &plain)])?;
+        let _added = deposit.store(Role::Directory, &[Chunk::new(key, &plain)])?;
     }
     Ok(key)
 }

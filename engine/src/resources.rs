@@ -33,6 +33,8 @@ const LEAST_BUFFERS: u64 = 8 * MIB;
 const BUFFERS_PER_CPU: u64 = 8 * MIB;
 /// More buffers than this only hide a slow store and help nobody.
 const MOST_BUFFERS: u64 = 1 << 30;
+/// Four packs of the usual size.
+const IN_FLIGHT: u64 = 64 * MIB;
 /// Assumed where the system tells nothing.
 const UNKNOWN_MEMORY: u64 = 512 * MIB;
 
@@ -66,6 +68,14 @@ impl Resources {
             .min(self.memory_bytes / 8)
             .max(LEAST_BUFFERS)
             .min(self.memory_bytes / 4);
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
+
+    /// Bytes on their way from or to a server at once. A request costs milliseconds there, whatever
+    /// its size: large ones are wanted, and a few of them.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        let bytes = IN_FLIGHT.min(self.memory_bytes / 4).max(LEAST_BUFFERS);
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 

@@ -28,7 +28,7 @@ pub use self::directory::{Kept, Noted};
 use self::directory::{Mend, Reviser, Rule};
 use crate::{
     cancel::Cancel,
-    deposit::{self, Deposit, Terms},
+    deposit::{self, Deposit, Landed, Terms},
     fault::{Class, Fault},
     filter::Selection,
     model::{
@@ -36,7 +36,7 @@ use crate::{
         root::{Root, RootId},
     },
     protocol::{
-        Presence, Published,
+        Presence,
         amend::{Amendment, Revision},
     },
     repository::Repository,
@@ -217,7 +217,7 @@ pub async fn run(
         amendment.add_tag = Some(options.mark.clone());
     }
     let protocol = repository.protocol();
-    let end = async |fates: Vec<Fate>, mut published: Published| {
+    let end = async |fates: Vec<Fate>, Landed { mut published, .. }: Landed| {
         let mut gone = Vec::new();
         for fate in fates {
             match (fate, presence) {

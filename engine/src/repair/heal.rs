@@ -32,7 +32,7 @@ use super::{
 use crate::{
     cancel::Cancel,
     check::{Affected, Finding, Read},
-    deposit::{self, Deposit, Terms},
+    deposit::{self, Chunk, Deposit, Landed, Terms},
     dialect::Dialect,
     fault::{Class, Fault},
     model::{
@@ -40,7 +40,7 @@ use crate::{
         pack::PackName,
     },
     monitor::Monitor,
-    protocol::{Presence, Published},
+    protocol::Presence,
     reader::Reader,
     repository::Repository,
 };
@@ -247,7 +247,7 @@ async fn apply(
     let terms = Terms { presence, pack_bytes, threads: 1, cancel };
     let saved: Arc<Mutex<HashSet<ChunkKey>>> = Arc::default();
     let keeper = Keeper { dialect: dialect.clone(), saved: Arc::clone(&saved) };
-    let end = async |(): (), _published: Published| Ok::<(), Fault>(());
+    let end = async |(): (), _landed: Landed| Ok::<(), Fault>(());
     match remedy {
         Remedy::Repository(other) => {
             let index = other.index().await?;
@@ -307,7 +307,8 @@ impl Keeper {
         if saved.contains(chunk) {
             return Ok(());
         }
-        let (_added, wrong) = deposit.store(self.dialect.role(chunk), &[(*chunk, plain)])?;
+        let (_added, wrong) =
+            deposit.store(self.dialect.role(chunk), &[Chunk::new(*chunk, plain)])?;
         if wrong.is_empty() {
             saved.insert(*chunk);
         }

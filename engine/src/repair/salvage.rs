@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use super::is_lost;
 use crate::{
     cancel::Cancel,
-    deposit::{self, Added, Deposit, Terms},
+    deposit::{self, Added, Chunk, Deposit, Terms},
     dialect::{Dialect, Scratch},
     fault::{Class, Fault},
     model::{
@@ -77,7 +77,7 @@ pub(super) async fn run(
         Ok(salvaged)
     };
     let terms = Terms { presence: Some(presence), pack_bytes, threads: 1, cancel };
-    deposit::run(repository, terms, work, async |(), _published| Ok(())).await
+    deposit::run(repository, terms, work, async |(), _landed| Ok(())).await
 }
 
 struct Salvor {
@@ -125,7 +125,7 @@ impl Salvor {
             match opened {
                 Ok(()) => {
                     let role = self.dialect.role(&chunk.key);
-                    let (added, wrong) = deposit.store(role, &[(chunk.key, &plain)])?;
+                    let (added, wrong) = deposit.store(role, &[Chunk::new(chunk.key, &plain)])?;
                     if !wrong.is_empty() {
                         return Err(Fault::Bug("a chunk that was proved is another one"));
                     }

@@ -12,7 +12,7 @@ use windlass_format::damage::Damage;
 use super::Step;
 use crate::{
     cancel::Cancel,
-    deposit::Deposit,
+    deposit::{Chunk, Deposit},
     dialect::Encoder,
     fault::{Class, Fault},
     filter::Selection,
@@ -106,7 +106,7 @@ impl<B> Keeps for Deposit<B> {
     }
 
     fn keep(&self, key: ChunkKey, plain: &[u8]) -> Result<u64, Fault> {
-        Ok(self.store(Role::Directory, &[(key, plain)])?.0.stored_bytes)
+        Ok(self.store(Role::Directory, &[Chunk::new(key, plain)])?.0.stored_bytes)
     }
 }
 

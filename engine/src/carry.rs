@@ -1,0 +1,215 @@
+//! Chunks out of their packs into new ones, for operations that know which.
+//!
+//! Invariants
+//! - A chunk is stored only after it was opened and proved to be what its key says. Where it is not
+//!   good in one place, it is looked for in every other; where it is good nowhere, that is an error.
+//!
+//! Not here: which chunks, by how many threads, and what is read together (operations).
+
+use std::{ops::Range as Span, sync::Arc};
+
+use tokio::runtime::Handle;
+
+use crate::{
+    catalogue::{Catalogue, Row},
+    deposit::{Added, Chunk, Deposit, Sealed},
+    dialect::{Dialect, Scratch},
+    fault::{Class, Fault},
+    model::{
+        chunk::{ChunkKey, Role},
+        pack::Location,
+    },
+    monitor::Monitor,
+    store::{Range, Store},
+};
+
+/// Plaintext held at once by a carrier; more only where one chunk is longer.
+pub(crate) const PLAIN_BYTES: usize = 8 << 20;
+
+/// Where chunks come from.
+pub(crate) struct Source {
+    pub(crate) store: Store,
+    pub(crate) dialect: Dialect,
+    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) runtime: Handle,
+}
+
+/// What becomes of the sealed bytes of a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sealing {
+    /// They are made anew: the target has another key.
+    Anew,
+    /// They stay as they are, but for metadata that is not compressed and could be.
+    Kept {
+        /// And for files that are not.
+        compress_files: bool,
+    },
+}
+
+/// Carries chunks from a source into a deposit.
+pub(crate) struct Carrier<'a, B> {
+    pub(crate) source: &'a Source,
+    pub(crate) deposit: &'a Deposit<B>,
+    pub(crate) sealing: Sealing,
+    pub(crate) monitor: &'a dyn Monitor,
+}
+
+/// What a thread works with.
+pub(crate) struct Room {
+    scratch: Scratch,
+    stored: Vec<u8>,
+    plain: Vec<u8>,
+    /// What came of it so far.
+    pub(crate) added: Added,
+}
+
+/// A row that was opened, and where its sealed bytes and its plaintext are in the room.
+struct Opened {
+    at: usize,
+    sealed: Span<usize>,
+    plain: Span<usize>,
+}
+
+impl Source {
+    /// Room for one thread.
+    pub(crate) fn room(&self) -> Result<Room, Fault> {
+        let scratch = self.dialect.scratch()?;
+        Ok(Room { scratch, stored: Vec::new(), plain: Vec::new(), added: Added::default() })
+    }
+
+    fn row(&self, at: usize) -> &Row {
+        &self.catalogue.rows()[at]
+    }
+
+    fn read(&self, pack: usize, span: Span<u64>, out: &mut Vec<u8>) -> Result<(), Fault> {
+        let key = self.dialect.pack_key(&self.catalogue.packs[pack].name);
+        let range = Range::At { start: span.start, len: span.end - span.start };
+        Ok(self.store.append_blocking(&self.runtime, &key, range, out)?)
+    }
+}
+
+impl<B> Carrier<'_, B> {
+    /// Carries rows of one pack, which are read at once.
+    pub(crate) fn carry(&self, rows: &[usize], room: &mut Room) -> Result<(), Fault> {
+        let Source { dialect, .. } = self.source;
+        let Some(first) = rows.first().map(|at| self.source.row(*at)) else { return Ok(()) };
+        let places = || rows.iter().map(|at| span_of(&self.source.row(*at).location()));
+        let start = places().map(|span| span.start).min().unwrap_or_default();
+        let end = places().map(|span| span.end).max().unwrap_or(start);
+        room.stored.clear();
+        let read = self.source.read(first.pack(), start..end, &mut room.stored);
+        let mut opened = Vec::new();
+        let mut again = Vec::new();
+        room.plain.clear();
+        for at in rows {
+            let (key, place) = (self.source.row(*at).key(), self.source.row(*at).location());
+            let from = (u64::from(place.offset) - start) as usize;
+            let sealed = from..from + place.stored_bytes as usize;
+            let before = room.plain.len();
+            let Room { scratch, stored, plain, .. } = &mut *room;
+            let bytes = stored.get(sealed.clone()).filter(|_bytes| read.is_ok());
+            let result = bytes.map(|bytes| dialect.open_chunk(&key, &place, bytes, scratch, plain));
+            if let Some(Ok(())) = result {
+                opened.push(Opened { at: *at, sealed, plain: before..plain.len() });
+                if plain.len() >= PLAIN_BYTES {
+                    again.extend(self.put(&std::mem::take(&mut opened), room)?);
+                }
+            } else {
+                plain.truncate(before);
+                again.push(*at);
+            }
+        }
+        again.extend(self.put(&opened, room)?);
+        for at in again {
+            self.carry_copy(at, room)?;
+        }
+        let bytes = rows.iter().map(|at| self.source.row(*at).stored_bytes()).sum();
+        self.monitor.counters().bytes_done.add(bytes);
+        Ok(())
+    }
+
+    /// Stores what was opened; the rows of those that are not what their keys say.
+    fn put(&self, opened: &[Opened], room: &mut Room) -> Result<Vec<usize>, Fault> {
+        let dialect = &self.source.dialect;
+        let key_of = |one: &Opened| self.source.row(one.at).key();
+        let mut wrong = Vec::new();
+        for role in [Role::File, Role::Directory, Role::Links] {
+            let these: Vec<&Opened> =
+                opened.iter().filter(|one| dialect.role(&key_of(one)) == role).collect();
+            if these.is_empty() {
+                continue;
+            }
+            let chunk = |one: &&Opened| {
+                let plain = room.plain.get(one.plain.clone()).unwrap_or_default();
+                let sealed = room.stored.get(one.sealed.clone()).unwrap_or_default();
+                self.chunk(role, key_of(one), &self.source.row(one.at).location(), sealed, plain)
+            };
+            let chunks: Vec<Chunk<'_>> = these.iter().map(chunk).collect();
+            let (added, others) = self.deposit.store(role, &chunks)?;
+            room.added += added;
+            wrong.extend(others.into_iter().map(|place| these[place].at));
+        }
+        room.plain.clear();
+        Ok(wrong)
+    }
+
+    fn chunk<'c>(
+        &self,
+        role: Role,
+        key: ChunkKey,
+        place: &Location,
+        sealed: &'c [u8],
+        plain: &'c [u8],
+    ) -> Chunk<'c> {
+        let is_kept = match self.sealing {
+            Sealing::Anew => false,
+            Sealing::Kept { compress_files } => {
+                let is_raw = self.source.dialect.uncompressed_bytes(place.raw_bytes).is_some()
+                    && place.coding.0 == 0;
+                !is_raw || (role == Role::File && !compress_files)
+            }
+        };
+        let Location { raw_bytes, coding, .. } = *place;
+        let kept = is_kept.then_some(Sealed { bytes: sealed, raw_bytes, coding });
+        Chunk { key, plain, sealed: kept }
+    }
+
+    /// Carries a chunk over that was not good where it was looked for, from any place that is.
+    fn carry_copy(&self, at: usize, room: &mut Room) -> Result<(), Fault> {
+        let Source { dialect, catalogue, .. } = self.source;
+        let key = self.source.row(at).key();
+        let role = dialect.role(&key);
+        let mut why = Fault::Missing { key };
+        for copy in catalogue.find(&key).unwrap_or_default() {
+            let row = self.source.row(copy);
+            let place = row.location();
+            let (mut sealed, mut plain) = (Vec::new(), Vec::new());
+            let read = self.source.read(row.pack(), span_of(&place), &mut sealed);
+            let opened = read.and_then(|()| {
+                let unsealed = dialect.unseal(&key, &place, &sealed, &mut room.scratch, &mut plain);
+                unsealed.map_err(|damage| {
+                    let pack = &catalogue.packs[row.pack()].name;
+                    Fault::damaged(format!("chunk {key} in pack {pack}"), damage)
+                })
+            });
+            match opened {
+                Ok(()) => {
+                    let chunk = self.chunk(role, key, &place, &sealed, &plain);
+                    let (added, _proved_before) = self.deposit.store(role, &[chunk])?;
+                    room.added += added;
+                    return Ok(());
+                }
+                // One that cannot be reached now may be good the next time.
+                Err(fault) if fault.class() != Class::Damaged => return Err(fault),
+                Err(fault) => why = fault,
+            }
+        }
+        Err(why)
+    }
+}
+
+/// Where a chunk lies in its pack.
+pub(crate) fn span_of(place: &Location) -> Span<u64> {
+    let start = u64::from(place.offset);
+    start..start + u64::from(place.stored_bytes)
+}
