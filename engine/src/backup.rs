@@ -346,6 +346,7 @@ impl Backup<'_> {
             cancel: cancel.clone(),
             asked_to_stop: self.cancel.clone(),
             dry_run: self.options.dry_run,
+            in_flight: self.repository.environment().resources.in_flight(),
         };
         let publisher = tokio::spawn(publisher.run(pending, settled, packs));
         let flushed = self.fill_packs(before, cancel, finished, has_settled).await;

@@ -14,7 +14,7 @@ use crate::{
     fault::Fault,
     model::{
         chunk::ChunkKey,
-        pack::{Coding, Lane, PackInfo},
+        pack::{Coding, Lane, PackInfo, PackName},
     },
     store::{Draft, Store},
 };
@@ -105,9 +105,12 @@ impl PackSet {
                 pack.fresh.clear();
             }
         }
-        let finished = self.closing.drain(..).map(|pack| {
+        let finished = self.closing.drain(..).map(|mut pack| {
             self.spare.push(pack.fresh);
             let (name, chunks) = pack.builder.finish();
+            if let PackName::Hash(sum) = &name {
+                pack.draft.will_hash_to(*sum);
+            }
             FinishedPack { draft: pack.draft, info: PackInfo { name, lane: pack.lane, chunks } }
         });
         Ok(finished.collect())

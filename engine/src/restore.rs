@@ -287,6 +287,7 @@ pub async fn run(
         pool: Arc::clone(repository.pool()),
         cpus: environment.resources.cpus.max(1),
         buffer_bytes: environment.resources.buffers(),
+        in_flight: environment.resources.in_flight(),
         monitor,
         cancel: cancel.clone(),
         handles: handles::Handles::new(),
@@ -334,10 +335,9 @@ fn restore(task: &Task, top: ChunkKey, entry: Option<Entry>) -> Result<Report, R
 fn transfer(task: &Task, top: &Arc<Folder>, directory: Directory) {
     let capabilities = task.store.capabilities();
     let fetchers = capabilities.connections.clamp(1, MOST_FETCHERS);
-    let span_buffers = task.buffer_bytes / 2;
-    let budget = Budget::new(span_buffers);
+    let budget = Budget::new(task.in_flight);
     let limits = match capabilities.remote {
-        true => Limits::remote(span_buffers, fetchers + task.cpus),
+        true => Limits::remote(task.in_flight),
         false => Limits::LOCAL,
     };
     let (ahead, requests) = ahead::channel();

@@ -149,8 +149,8 @@ pub enum Existing {
 /// What an adapter can do, for callers that choose by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities {
-    /// Whether [`Existing::Replace`] is atomic.
-    pub atomic_replace: bool,
+    /// Whether an object, once it is put, is in every listing that begins later, whoever makes it.
+    pub lists_at_once: bool,
     /// Requests worth having under way at once.
     pub connections: usize,
     /// Whether a request costs a network round trip, so that few large reads beat many small ones.
@@ -171,6 +171,12 @@ pub trait Draft: Send + fmt::Debug {
     /// Says that nothing but a restore of files will ever read it, so that it may go where reading
     /// takes hours.
     fn may_be_cold(&mut self) {}
+
+    /// Says what its bytes will be hashed to, so that nobody hashes them again to have them proved
+    /// on the way.
+    fn will_hash_to(&mut self, sha256: [u8; 32]) {
+        let _nothing_is_proved = sha256;
+    }
 
     /// Makes the object visible under `key`, whole and durable.
     async fn commit(self: Box<Self>, key: &Key, existing: Existing) -> Result<(), StoreError>;

@@ -169,7 +169,8 @@ impl Settings {
 
     /// How to reach it.
     pub(crate) fn store_settings(&self, location: &Location) -> Result<StoreSettings, Failure> {
-        store::settings(location, &self.transport, &self.variables)
+        let settings = store::settings(location, &self.transport, &self.variables)?;
+        Ok(StoreSettings { spool: self.cache_directory()?, ..settings })
     }
 
     /// How large the cache of one repository may become.

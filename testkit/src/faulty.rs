@@ -219,6 +219,10 @@ impl Draft for FaultyDraft {
         self.inner.append(bytes)
     }
 
+    fn will_hash_to(&mut self, sha256: [u8; 32]) {
+        self.inner.will_hash_to(sha256);
+    }
+
     fn may_be_cold(&mut self) {
         self.inner.may_be_cold();
     }

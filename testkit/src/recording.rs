@@ -208,6 +208,10 @@ impl Draft for RecordingDraft {
         Ok(())
     }
 
+    fn will_hash_to(&mut self, sha256: [u8; 32]) {
+        self.inner.will_hash_to(sha256);
+    }
+
     fn may_be_cold(&mut self) {
         self.inner.may_be_cold();
     }

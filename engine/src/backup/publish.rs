@@ -36,9 +36,6 @@ const SEGMENT_AGE: Duration = Duration::from_secs(600);
 /// drafts in memory.
 const EARLY_PACKS: usize = 16;
 
-/// Bytes of packs on their way to a server, where each is in memory until it has arrived.
-const MEMORY_BYTES: u64 = 48 << 20;
-
 /// What the publisher works with.
 #[derive(Debug)]
 pub(super) struct Publisher {
@@ -46,6 +43,8 @@ pub(super) struct Publisher {
     pub(super) dialect: Dialect,
     pub(super) protocol: Protocol,
     pub(super) loaded: Loaded,
+    /// Bytes on their way to a server or from it.
+    pub(super) in_flight: usize,
     /// Thrown by the publisher when it fails.
     pub(super) cancel: Cancel,
     /// Thrown by nobody but whoever asked for the backup.
@@ -109,7 +108,7 @@ impl Publisher {
     ) -> Result<Published, Fault> {
         let mut early = early.into_iter();
         let capabilities = self.store.capabilities();
-        let most_bytes = if capabilities.remote { MEMORY_BYTES } else { u64::MAX };
+        let most_bytes = if capabilities.remote { self.in_flight as u64 / 2 } else { u64::MAX };
         let mut under_way = 0;
         let mut commits = JoinSet::new();
         let mut waiting: Vec<Stored<PackInfo>> = Vec::new();

@@ -40,14 +40,10 @@ pub(super) struct Limits {
 impl Limits {
     /// For a store on this machine: another read costs microseconds.
     pub(super) const LOCAL: Self = Self { gap_bytes: 64 << 10, span_bytes: 4 << 20 };
-    /// For a store at the end of a network, where another read costs milliseconds: as long as
-    /// `readers` of them fit into `buffer_bytes`. Of reads of some mebibytes a few at once are
-    /// enough, because it is the bytes under way that count: a quarter of the buffers is none too
-    /// long.
-    pub(super) fn remote(buffer_bytes: usize, readers: usize) -> Self {
-        let share = (buffer_bytes / readers.max(1)) as u64;
-        let enough = (buffer_bytes as u64 / 4).min(4 << 20);
-        Self { gap_bytes: 1 << 20, span_bytes: share.max(enough).clamp(1 << 20, 8 << 20) }
+    /// For a store at the end of a network, where another read costs milliseconds: a pack is read
+    /// at once if three such reads fit into `in_flight` bytes.
+    pub(super) fn remote(in_flight: usize) -> Self {
+        Self { gap_bytes: 1 << 20, span_bytes: (in_flight as u64 / 3).clamp(1 << 20, 20 << 20) }
     }
 }
 

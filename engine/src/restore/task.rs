@@ -47,6 +47,7 @@ pub(super) struct Task {
     pub(super) pool: Arc<rayon::ThreadPool>,
     pub(super) cpus: usize,
     pub(super) buffer_bytes: usize,
+    pub(super) in_flight: usize,
     pub(super) monitor: Arc<dyn Monitor>,
     pub(super) cancel: Cancel,
     pub(super) handles: Handles,

@@ -38,6 +38,7 @@ use crate::{
 const ENTRY_BYTES: usize = 512;
 const FEWEST: usize = 1024;
 const MOST: usize = 16_384;
+const MOST_REMOTE: usize = 65_536;
 /// Entries without chunks that one worker does at a time.
 const SHARE: usize = 64;
 
@@ -79,7 +80,12 @@ pub(super) enum Verdict {
 
 impl<'a> Window<'a> {
     pub(super) fn new(task: &'a Task, out: mpsc::SyncSender<Work>, limits: Limits) -> Self {
-        let most = (task.buffer_bytes / 4 / ENTRY_BYTES).clamp(FEWEST, MOST);
+        let (room, most) = match task.store.capabilities().remote {
+            // What two windows need of a pack is asked for twice.
+            true => (task.in_flight / 2, MOST_REMOTE),
+            false => (task.buffer_bytes / 4, MOST),
+        };
+        let most = (room / ENTRY_BYTES).clamp(FEWEST, most);
         Self {
             task,
             out,

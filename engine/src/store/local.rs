@@ -43,6 +43,7 @@ struct Place {
     root: PathBuf,
     layout: Layout,
     modes: OnceLock<Modes>,
+    lists_at_once: OnceLock<bool>,
 }
 
 /// Permissions of what is created.
@@ -59,7 +60,7 @@ impl LocalStore {
     /// A store in the directory `root`, which need not exist yet.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>, layout: Layout) -> Self {
-        Self(Arc::new(Place { root: root.into(), layout, modes: OnceLock::new() }))
+        Self(Arc::new(Place::new(root.into(), layout)))
     }
 }
 
@@ -70,7 +71,8 @@ impl Backend for LocalStore {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { atomic_replace: true, connections: 4, remote: false }
+        let lists_at_once = *self.0.lists_at_once.get_or_init(|| is_of_one_kernel(&self.0.root));
+        Capabilities { lists_at_once, connections: 4, remote: false }
     }
 
     async fn create(&self) -> Result<(), StoreError> {
@@ -126,6 +128,10 @@ impl Backend for LocalStore {
 }
 
 impl Place {
+    fn new(root: PathBuf, layout: Layout) -> Self {
+        Self { root, layout, modes: OnceLock::new(), lists_at_once: OnceLock::new() }
+    }
+
     fn name(&self) -> String {
         self.root.display().to_string()
     }
@@ -289,6 +295,25 @@ fn sync_directory(path: &Path) -> io::Result<()> {
 }
 
 /// Whether a file system says that it has no such operation, rather than that it failed.
+/// Whether the file system is one whose names one kernel keeps, so that every process sees at once
+/// what another has made. Those of a network may answer out of what they remember.
+fn is_of_one_kernel(root: &Path) -> bool {
+    /// What `statfs` calls bcachefs, btrfs, ext4, f2fs, overlayfs, ramfs, tmpfs, XFS and ZFS.
+    const KNOWN: [u64; 9] = [
+        0xca45_1a4e,
+        0x9123_683e,
+        0xef53,
+        0xf2f5_2010,
+        0x794c_7630,
+        0x8584_58f6,
+        0x0102_1994,
+        0x5846_5342,
+        0x2fc1_2fc1,
+    ];
+    let kind = rustix::fs::statfs(root).map(|known| u64::try_from(known.f_type));
+    matches!(kind, Ok(Ok(kind)) if KNOWN.contains(&kind))
+}
+
 fn is_unsupported(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),

@@ -129,7 +129,7 @@ impl Backend for MemoryStore {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { atomic_replace: true, connections: 2, remote: false }
+        Capabilities { lists_at_once: false, connections: 2, remote: false }
     }
 
     async fn create(&self) -> Result<(), StoreError> {

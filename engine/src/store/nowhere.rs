@@ -39,7 +39,7 @@ impl Backend for Nowhere {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { atomic_replace: true, connections: 1, remote: false }
+        Capabilities { lists_at_once: false, connections: 1, remote: false }
     }
 
     async fn create(&self) -> Result<(), StoreError> {

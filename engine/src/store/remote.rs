@@ -71,6 +71,8 @@ pub struct PutRules {
     /// Whether nothing but a restore of files will ever read it, so that it may go where reading
     /// takes hours.
     pub may_be_cold: bool,
+    /// The SHA-256 of its bytes, where somebody knows it already.
+    pub sha256: Option<[u8; 32]>,
 }
 
 /// An adapter.

@@ -11,6 +11,7 @@
 
 mod client;
 mod credentials;
+mod known;
 mod refusal;
 mod region;
 mod wire;
@@ -40,7 +41,7 @@ use http::HeaderValue;
 use md5::{Digest, Md5};
 use tokio::sync::Mutex;
 
-use self::{refusal::Refusal, region::Endpoint, wire::Wire};
+use self::{known::Known, refusal::Refusal, region::Endpoint, wire::Wire};
 use super::{
     Existing, Failure, Range, StoreError,
     http::{HttpError, Transport, Tuning},
@@ -275,6 +276,8 @@ impl S3Remote {
                 .set_object_lock_retain_until_date(until)
                 .set_if_none_match(refuse_taken.then(|| "*".to_owned()))
                 .body(ByteStream::from(bytes.clone()))
+                .customize()
+                .interceptor(Known(rules.sha256))
                 .send()
         };
         self.ask(put).await.map(drop)

@@ -13,6 +13,7 @@ mod s3;
 
 use std::{
     num::{NonZeroU64, NonZeroUsize},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -34,6 +35,9 @@ pub struct StoreSettings {
     pub connections: Option<NonZeroUsize>,
     /// Bytes on their way, whatever they are for.
     pub limits: Limits,
+    /// A directory where what is to be sent waits, rather than in memory; sealed, and in files
+    /// without a name.
+    pub spool: Option<PathBuf>,
     /// Trying again.
     pub patience: Patience,
     /// Whatever is reached by HTTP.

@@ -4,7 +4,7 @@
 //! - What can pass is tried again, what cannot is reported at once. "Not there" is an answer and
 //!   never tried again, unless the adapter says that it may be wrong.
 //! - A listing reports each name once, however often a part of it was asked for.
-//! - A draft is in memory until its commit; nothing of it is on the server before.
+//! - A draft is on this machine until its commit; nothing of it is on the server before.
 //!
 //! Not here: which requests these calls are (adapters).
 
@@ -17,6 +17,7 @@ mod window;
 
 use std::{
     collections::HashSet,
+    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -51,6 +52,7 @@ struct Shared {
     retry: Retry,
     turns: Turns,
     hedge: Mutex<Hedge>,
+    spool: Option<PathBuf>,
 }
 
 /// Requests at once before it is known what the server bears.
@@ -85,6 +87,7 @@ impl Line {
             retry: Retry::new(settings.patience, traits.flaky, observer.clone(), entropy.clone()),
             turns: Turns::new(FIRST_CONNECTIONS, connections, observer.clone()),
             hedge: Mutex::default(),
+            spool: settings.spool.clone(),
         }))
     }
 
@@ -246,7 +249,7 @@ impl Backend for Steady {
 
     fn capabilities(&self) -> Capabilities {
         let connections = self.line.0.connections;
-        Capabilities { atomic_replace: true, connections, remote: true }
+        Capabilities { lists_at_once: false, connections, remote: true }
     }
 
     async fn create(&self) -> Result<(), StoreError> {

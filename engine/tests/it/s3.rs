@@ -128,6 +128,36 @@ fn a_bucket_conforms_in_every_layout_and_by_either_list() {
 }
 
 #[test]
+fn a_hash_that_is_known_is_signed_and_the_server_proves_it() {
+    use sha2::{Digest, Sha256};
+    use windlass_engine::store::Backend;
+
+    let cloud = Cloud::new();
+    let spool = tempfile::tempdir().expect("a temporary directory");
+    let mut settings = settings();
+    settings.patience.tries = Some(1);
+    settings.spool = Some(spool.path().to_owned());
+    let store = store(&location(cloud.address(), "bucket"), &settings, layout());
+    let bytes = noise(1, 3 << 20);
+    let put = async |name: &str, sum: [u8; 32]| {
+        let mut draft = store.draft(16 << 20).expect("a draft");
+        bytes.chunks(1 << 20).for_each(|part| draft.append(part).expect("gathered"));
+        draft.will_hash_to(sum);
+        draft.commit(&Key::new(format!("data/{}", name.repeat(32))), Existing::Keep).await
+    };
+    runtime().block_on(async {
+        store.create().await.expect("created");
+        put("4f", Sha256::digest(&bytes).into()).await.expect("stored");
+        let key = Key::new(format!("data/{}", "4f".repeat(32)));
+        assert_eq!(store.read(&key, Range::All).await.expect("read"), bytes);
+        put("5f", [0; 32]).await.expect_err("a hash of something else");
+        let key = Key::new(format!("data/{}", "5f".repeat(32)));
+        assert_eq!(store.stat(&key).await.expect_err("not there").failure, Failure::NotFound);
+    });
+    assert_eq!(std::fs::read_dir(spool.path()).expect("listed").count(), 0);
+}
+
+#[test]
 fn a_bucket_that_is_not_there_is_absence_until_it_is_created() {
     let cloud = Cloud::new();
     let store = store(&location(cloud.address(), "missing"), &settings(), layout());

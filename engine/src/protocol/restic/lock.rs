@@ -1,8 +1,8 @@
 //! restic's lock files: taken, refreshed by a new file, and removed.
 //!
 //! Invariants
-//! - A lock is in the store before others are looked for a second time, 200 ms later, so that of
-//!   two who start together at least one sees the other.
+//! - A lock is in the store before others are looked for a second time, so that of two who start
+//!   together at least one sees the other: 200 ms later, but for stores whose listings never lag.
 //! - One task keeps the lock file from the first put to the removal and does one thing at a time:
 //!   whatever becomes of those who asked for it, no put is broken off and no file is left behind.
 //! - Empty lock files are half-written and count as none; ones that cannot be read count as locks.
@@ -136,7 +136,8 @@ impl PendingLock {
         let access = announcement.access;
         let lock = Lock { held, access, protocol: protocol.clone(), stop, keeper };
         told.await.unwrap_or(Err(Fault::Bug("the keeper of a lock panicked")))?;
-        Ok(Self { lock, seeker, ripe: Instant::now() + SETTLE })
+        let lag = if protocol.store.capabilities().lists_at_once { Duration::ZERO } else { SETTLE };
+        Ok(Self { lock, seeker, ripe: Instant::now() + lag })
     }
 
     /// Waits until those who began at the same moment can be seen.

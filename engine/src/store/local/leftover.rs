@@ -80,7 +80,7 @@ pub(super) fn remove(place: &Place, found: &Leftover) -> Result<bool, StoreError
 
 #[cfg(test)]
 mod tests {
-    use std::{os::unix::fs::symlink, sync::OnceLock};
+    use std::os::unix::fs::symlink;
 
     use super::*;
     use crate::store::layout::Layout;
@@ -92,8 +92,7 @@ mod tests {
     #[test]
     fn only_what_a_writer_leaves_is_found_and_removed() {
         let room = tempfile::tempdir().expect("a temporary directory");
-        let place =
-            Place { root: room.path().to_owned(), layout: layout(), modes: OnceLock::new() };
+        let place = Place::new(room.path().to_owned(), layout());
         place.create().expect("created");
         let id = "4f2a".repeat(16);
         let leftovers = [
@@ -143,11 +142,7 @@ mod tests {
     #[test]
     fn a_location_that_is_not_there_is_an_answer_and_one_that_cannot_be_read_an_error() {
         let room = tempfile::tempdir().expect("a temporary directory");
-        let place = |name: &str| Place {
-            root: room.path().join(name),
-            layout: layout(),
-            modes: OnceLock::new(),
-        };
+        let place = |name: &str| Place::new(room.path().join(name), layout());
         assert_eq!(find(&place("absent")).expect("nothing"), []);
         fs::write(room.path().join("file"), "").expect("written");
         find(&place("file")).expect_err("not a directory");
