@@ -64,7 +64,7 @@ use crate::{
     store::{Failure, Store, nowhere::Nowhere},
 };
 use compare::{Policy, Reason};
-pub use options::{Options, Stream};
+pub use options::{Options, SkipUnchanged, Stream};
 pub use report::{BackupError, Report};
 pub use run::Problem;
 use run::{Figures, Problems, Run};
@@ -184,7 +184,7 @@ impl Backup<'_> {
             self.monitor.event(Event::Phase(Phase::Lock));
             let announcement = Announcement {
                 access: Access::Shared,
-                hostname: self.options.hostname.clone(),
+                hostname: self.options.holder.as_ref().unwrap_or(&self.options.hostname).clone(),
                 username: self.options.username.clone(),
                 patience: self.options.lock_patience,
                 lineage: self.options.lineage.clone(),
@@ -266,7 +266,7 @@ impl Backup<'_> {
     fn sample(&self, parent: Option<&Root>) -> Result<Option<Sample>, Fault> {
         let Policy::CloneAware { sample_every } = self.options.policy else { return Ok(None) };
         // A run that leaves no root counts for nothing.
-        let last = parent.filter(|_root| !self.options.skip_if_unchanged);
+        let last = parent.filter(|_root| self.options.skip_unchanged != SkipUnchanged::Always);
         let last = last.map(|root| root.program.as_str());
         let entropy = &self.repository.environment().entropy;
         Ok(Some(Sample::next(sample_every, last, entropy)?))
@@ -302,7 +302,12 @@ impl Backup<'_> {
             return Err(BackupError::Empty);
         }
         let unchanged = parent.as_ref().is_some_and(|(_, parent)| parent.tree == top);
-        if options.dry_run || (options.skip_if_unchanged && unchanged) {
+        let skips = match options.skip_unchanged {
+            SkipUnchanged::Never => false,
+            SkipUnchanged::Partial => problems.count > 0,
+            SkipUnchanged::Always => true,
+        };
+        if options.dry_run || (skips && unchanged) {
             return Ok(report(None, summary));
         }
         self.monitor.event(Event::Phase(Phase::Publish));

@@ -123,6 +123,11 @@ impl Failure {
         }
     }
 
+    /// Whether it may be otherwise a little later.
+    pub(crate) fn may_pass(&self) -> bool {
+        self.class() == Class::Retry
+    }
+
     /// What went wrong, with its causes. Scripts match the first words of some of these.
     pub(crate) fn message(&self) -> String {
         if let Self::Open(OpenError::WrongPassword { .. }) = self {

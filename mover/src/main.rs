@@ -28,7 +28,7 @@ use windlass_engine::{cancel::Cancel, repository::Environment};
 use args::Cli;
 use failure::{Failure, Outcome};
 use output::Output;
-use session::Session;
+use session::{LockWait, Session};
 use settings::{Settings, environment::Variables};
 
 fn main() -> ExitCode {
@@ -46,6 +46,7 @@ fn main() -> ExitCode {
             output: Arc::clone(&output),
             cancel: Cancel::new(),
             environment: Environment::system(),
+            lock_wait: LockWait::default(),
         };
         run(cli.command, session)
     });

@@ -9,7 +9,7 @@
 
 pub(crate) mod backup;
 pub(crate) mod node;
-mod notices;
+pub(crate) mod notices;
 pub(crate) mod problem;
 pub(crate) mod progress;
 pub(crate) mod quote;
@@ -37,6 +37,8 @@ use crate::{
 pub(crate) struct Output {
     verbosity: u8,
     json: bool,
+    /// Progress is JSON, whatever else is.
+    json_status: bool,
     terminal: bool,
     /// Asked for, instead of ten in a second.
     frames_per_second: Option<f64>,
@@ -61,6 +63,8 @@ impl Output {
         Self {
             verbosity: global.verbosity(),
             json: global.json,
+            json_status: global.json
+                || variables.get("WINDLASS_PROGRESS").is_some_and(|how| how == "json"),
             terminal: out.is_terminal(),
             frames_per_second: frames.map(|fps| fps.min(MOST_FRAMES_PER_SECOND)),
             screen: Mutex::new(Screen {
@@ -74,6 +78,11 @@ impl Output {
     /// Whether messages are JSON.
     pub(crate) fn is_json(&self) -> bool {
         self.json
+    }
+
+    /// Whether progress is told in JSON.
+    pub(crate) fn is_status_json(&self) -> bool {
+        self.json_status
     }
 
     /// Whether a person is looking.

@@ -2,7 +2,15 @@
 //!
 //! Invariants: only [`Session::open_or_create`] and [`Session::create`] create anything.
 
-use std::{path::PathBuf, pin::pin, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use rustix::termios::{self, OptionalActions};
 use windlass_engine::{
@@ -35,6 +43,23 @@ pub(crate) struct Session {
     pub(crate) output: Arc<Output>,
     pub(crate) cancel: Cancel,
     pub(crate) environment: Environment,
+    pub(crate) lock_wait: LockWait,
+}
+
+/// How long was waited for others' locks. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LockWait(Arc<AtomicU64>);
+
+impl LockWait {
+    fn add(&self, wait: Duration) {
+        let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        self.0.fetch_add(millis, Ordering::Relaxed);
+    }
+
+    /// All of it until now.
+    pub(crate) fn total(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
 }
 
 /// Whether what was read of a store before may be read from a copy.
@@ -121,7 +146,9 @@ impl Session {
         let (location, password) = match chosen {
             Chosen::Given(location) => {
                 // Before a password is asked for, it is worth knowing that none will help.
-                if matches!(&location, Location::Local(path) if !path.exists()) {
+                // A directory that cannot be looked at is not one that is not there.
+                if matches!(location, Location::Local(path) if matches!(path.try_exists(), Ok(false)))
+                {
                     let location = location.to_string();
                     return Err(OpenError::NoRepository { location, because: None }.into());
                 }
@@ -224,9 +251,10 @@ impl Session {
 
     /// Says on standard error whom this command waits for, and which locks it cleared away.
     pub(crate) fn listener(&self) -> Listener {
-        let output = Arc::clone(&self.output);
+        let (output, lock_wait) = (Arc::clone(&self.output), self.lock_wait.clone());
         Listener::new(move |met| match met {
             Met::Waiting { by, next, left } => {
+                lock_wait.add(*next);
                 let whole = |time: &Duration| Duration::from_secs(time.as_secs_f64().ceil() as u64);
                 let (next, left) = (units::clock(whole(next)), units::clock(whole(left)));
                 output.warn(&format!(

@@ -39,6 +39,8 @@ use transport::Transport;
 
 /// Bytes that a file with a location, a password or patterns may have.
 const MOST_FILE_BYTES: u64 = 64 << 20;
+/// Files that are read at the same time at most.
+const MOST_READERS: u64 = 1024;
 /// How large packs are where nothing was said.
 const PACK_MIB: u64 = 16;
 
@@ -90,15 +92,15 @@ impl Settings {
                 None => Compression::default(),
             },
         };
-        let pack_mib = match global.pack_size {
-            Some(mib) => mib,
-            None => variables.number("PACK_SIZE")?.unwrap_or(0),
+        let (named, pack_mib) = match global.pack_size {
+            Some(mib) => ("--pack-size".into(), mib),
+            None => variables.named_number("PACK_SIZE")?.unwrap_or_default(),
         };
         // As restic has it, zero is the usual size.
         let pack_mib = if pack_mib == 0 { PACK_MIB } else { pack_mib };
         if !(4..=128).contains(&pack_mib) {
             return Err(Failure::input(
-                format!("packs of {pack_mib} MiB are not possible"),
+                format!("{named}: packs of {pack_mib} MiB are not possible"),
                 "choose a size of 4 to 128 MiB",
             ));
         }
@@ -180,6 +182,21 @@ impl Settings {
             None => self.variables.text("CACHE_LIMIT")?.map(|(_name, text)| text),
         };
         text.as_deref().map(units::parse_size).transpose()
+    }
+
+    /// Files to read at the same time; zero, which is also restic's word for it, is as many as CPUs.
+    pub(crate) fn source_threads(&self, typed: Option<u64>) -> Result<usize, Failure> {
+        let (named, readers) = match typed {
+            Some(readers) => ("--read-concurrency".into(), readers),
+            None => self.variables.named_number("READ_CONCURRENCY")?.unwrap_or_default(),
+        };
+        let within = usize::try_from(readers).ok().filter(|_| readers <= MOST_READERS);
+        within.ok_or_else(|| {
+            Failure::input(
+                format!("{named}: {readers} files cannot be read at the same time"),
+                format!("choose a number up to {MOST_READERS}"),
+            )
+        })
     }
 
     /// How to open it.

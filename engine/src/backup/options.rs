@@ -22,6 +22,18 @@ impl fmt::Debug for Stream {
     }
 }
 
+/// Which roots are not written because nothing differs from the parent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SkipUnchanged {
+    /// None.
+    #[default]
+    Never,
+    /// Those that lack what could not be read: trying again adds nothing to what the parent has.
+    Partial,
+    /// All.
+    Always,
+}
+
 /// What to back up and how.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -57,8 +69,10 @@ pub struct Options {
     pub pack_bytes: u64,
     /// Nothing is written.
     pub dry_run: bool,
-    /// No root is written if nothing differs from the parent.
-    pub skip_if_unchanged: bool,
+    /// Which roots are not written that would equal the parent.
+    pub skip_unchanged: SkipUnchanged,
+    /// The host at work, as others see it, where that is not the one to note.
+    pub holder: Option<String>,
     /// How long to wait for others' locks.
     pub lock_patience: Duration,
     /// See [`Announcement::lineage`](crate::protocol::Announcement::lineage).
@@ -88,7 +102,8 @@ impl Options {
             source_threads: 0,
             pack_bytes: 16 << 20,
             dry_run: false,
-            skip_if_unchanged: false,
+            skip_unchanged: SkipUnchanged::default(),
+            holder: None,
             lock_patience: Duration::ZERO,
             lineage: None,
             listener: Listener::default(),

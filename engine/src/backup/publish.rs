@@ -3,14 +3,16 @@
 //! Invariants
 //! - Nothing is committed before the announcement has settled; packs that are finished by then wait,
 //!   as drafts that nobody can see.
-//! - An index segment is written only of packs whose receipts are in hand.
+//! - An index segment is written only of packs whose receipts are in hand, also when the run is told
+//!   to stop.
+//! - All packs are published or it is an error: a root may refer to any of them.
 //! - After the first failure nothing more is committed, and the queue is drained so that no worker
 //!   waits for ever.
 
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
-    time::{Duration, Instant},
+    time::{Duration, Instant, sleep},
 };
 
 use super::BackupError;
@@ -31,6 +33,10 @@ const SEGMENT_CHUNKS: usize = 50_000;
 /// Time after which an index segment is written although few chunks have come, so that a killed
 /// backup leaves little that has to be stored again.
 const SEGMENT_AGE: Duration = Duration::from_secs(600);
+
+/// How long is waited for packs on their way when the run is told to stop. Those that come later are
+/// in no index; the lock has to be taken back before whoever gave the signal loses patience.
+const LAST_MOMENT: Duration = Duration::from_secs(3);
 
 /// Packs of a local store that may wait for the announcement to settle; a store far away keeps its
 /// drafts in memory.
@@ -114,18 +120,24 @@ impl Publisher {
         let mut waiting: Vec<Stored<PackInfo>> = Vec::new();
         let mut published = Published::default();
         let mut segment_began = Instant::now();
+        let mut has_all = false;
         // Packs that wait when the run is told to stop are not worth the time they take.
-        while !self.cancel.is_cancelled() {
+        loop {
             let room = commits.is_empty()
                 || (commits.len() < capabilities.connections && under_way < most_bytes);
             tokio::select! {
+                biased;
+                () = self.cancel.cancelled() => break,
                 Some(stored) = commits.join_next(), if !commits.is_empty() => {
                     let stored = self.stored(stored)?;
                     under_way -= stored.get().chunks_end();
                     waiting.push(stored);
                 }
                 pack = next(&mut early, packs), if room => {
-                    let Some(pack) = pack else { break };
+                    let Some(pack) = pack else {
+                        has_all = true;
+                        break;
+                    };
                     under_way += pack.info.chunks_end();
                     self.start_commit(presence, &mut commits, pack)?;
                 }
@@ -137,11 +149,26 @@ impl Publisher {
                 segment_began = Instant::now();
             }
         }
-        while let Some(stored) = commits.join_next().await {
+        let last_moment = async {
+            self.cancel.cancelled().await;
+            sleep(LAST_MOMENT).await;
+        };
+        tokio::pin!(last_moment);
+        loop {
+            let stored = tokio::select! {
+                biased;
+                stored = commits.join_next() => stored,
+                () = &mut last_moment => {
+                    has_all = false;
+                    None
+                }
+            };
+            let Some(stored) = stored else { break };
             waiting.push(self.stored(stored)?);
         }
         published.join(self.publish(presence, waiting).await?);
-        Ok(published)
+        // What is in the index is found by the next run; a root would refer to what is not.
+        if has_all { Ok(published) } else { Err(Fault::Cancelled) }
     }
 
     async fn publish(

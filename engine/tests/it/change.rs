@@ -16,7 +16,7 @@ use std::{
 
 use windlass_engine::{
     backup::{
-        self, BackupError, Options, Report,
+        self, BackupError, Options, Report, SkipUnchanged,
         compare::{Policy, Reason},
         parent::ParentChoice,
     },
@@ -181,12 +181,12 @@ fn in_one_round_of_the_sample_every_file_is_read_again_once() {
     let name = |number| format!("{}/{number}", number % 7);
     (0..FILES).for_each(|number| scene.write(&name(number), format!("{number:5} as it was")));
     let store = empty(Version::V2);
-    let by = |skip_if_unchanged| Options {
+    let by = |skip_unchanged| Options {
         policy: clone_aware(ROUND as u32),
-        skip_if_unchanged,
+        skip_unchanged,
         ..scene.options()
     };
-    let first = back_up_clone(&scene, &store, 0, by(false));
+    let first = back_up_clone(&scene, &store, 0, by(SkipUnchanged::Never));
     assert_eq!(read_for(&first), [(Reason::New, FILES)]);
     (0..FILES).for_each(|number| {
         edit_silently(&scene.source().join(name(number)), format!("{number:5} AS").as_bytes());
@@ -195,7 +195,8 @@ fn in_one_round_of_the_sample_every_file_is_read_again_once() {
     for (round, changed) in [(0, FILES), (1, 0)] {
         let mut sums = (0, 0);
         for run in 0..ROUND {
-            let report = back_up_clone(&scene, &store, 1 + round * ROUND + run, by(false));
+            let report =
+                back_up_clone(&scene, &store, 1 + round * ROUND + run, by(SkipUnchanged::Never));
             let reasons = read_for(&report);
             let [(Reason::Sampled, read)] = reasons[..] else { panic!("{reasons:?}") };
             assert!(read > 0 && read < FILES, "{read}");
@@ -214,7 +215,7 @@ fn in_one_round_of_the_sample_every_file_is_read_again_once() {
     // Runs that leave no root count for nothing, and do not read the same share for ever.
     let turns: Vec<u64> = (0..12)
         .map(|run| {
-            let report = back_up_clone(&scene, &store, 100 + run, by(true));
+            let report = back_up_clone(&scene, &store, 100 + run, by(SkipUnchanged::Always));
             assert_eq!(report.root, None);
             read_for(&report).iter().map(|(_, count)| count).sum()
         })

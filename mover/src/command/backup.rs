@@ -12,9 +12,13 @@ use std::{
     time::Instant,
 };
 
-use windlass_engine::{backup, monitor::Monitor};
+use windlass_engine::{
+    backup::{self, Stream},
+    monitor::Monitor,
+    repository::Repository,
+};
 
-pub(crate) use options::{Args, pattern_texts};
+pub(crate) use options::{Args, SAMPLE_EVERY, pattern_texts};
 
 use super::init;
 use crate::{
@@ -36,23 +40,41 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Outcome, Failur
         true => session.open().await?,
         false => session.open_or_create(&init::defaults()).await?,
     };
+    let stream = args.is_stream().then(|| args.stream(&session.cancel)).transpose()?;
+    let counts = !args.no_scan && stream.is_none();
+    let Saved { report, .. } = save(stream, options, counts, &repository, session).await?;
+    Ok(if report.is_partial() { Outcome::Partial(PARTIAL) } else { Outcome::Done })
+}
+
+/// What was made.
+pub(crate) struct Saved {
+    pub(crate) report: backup::Report,
+    /// Bytes read of the source.
+    pub(crate) read_bytes: u64,
+}
+
+/// Makes a snapshot, of a stream where there is one, and tells of it. What there is to do is counted
+/// beforehand where progress is shown and `counts` says so.
+pub(crate) async fn save(
+    stream: Option<Stream>,
+    options: backup::Options,
+    counts: bool,
+    repository: &Repository,
+    session: &Session,
+) -> Result<Saved, Failure> {
     let monitor = Arc::new(BackupMonitor::new(Arc::clone(&session.output)));
     let started = Instant::now();
     let drawer = Drawer::start(&session.output, Arc::clone(&monitor) as Arc<dyn Draw>);
     let stop_scan = Arc::new(AtomicBool::new(false));
-    let is_stream = args.is_stream();
-    if session.output.status_interval().is_some() && !args.no_scan && !is_stream {
+    if counts && session.output.status_interval().is_some() {
         start_scan(&options, &monitor, &stop_scan);
     }
     let dry_run = options.dry_run;
     let told = Arc::clone(&monitor) as Arc<dyn Monitor>;
     let cancel = &session.cancel;
-    let result = match is_stream {
-        true => {
-            let stream = args.stream(cancel)?;
-            backup::run_stream(&repository, stream, options, told, cancel).await
-        }
-        false => backup::run(&repository, options, told, cancel).await,
+    let result = match stream {
+        Some(stream) => backup::run_stream(repository, stream, options, told, cancel).await,
+        None => backup::run(repository, options, told, cancel).await,
     };
     stop_scan.store(true, Ordering::Relaxed);
     drop(drawer);
@@ -61,7 +83,7 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Outcome, Failur
         session.lock_stays(why);
     }
     monitor.report(&report, dry_run, started.elapsed());
-    Ok(if report.is_partial() { Outcome::Partial(PARTIAL) } else { Outcome::Done })
+    Ok(Saved { report, read_bytes: monitor.counters().bytes_read.get() })
 }
 
 /// Counts what there is to do, beside the backup.

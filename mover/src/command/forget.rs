@@ -5,6 +5,7 @@
 //!   could be read.
 //! - `--dry-run` writes nothing, no lock either.
 
+mod keep;
 mod options;
 mod told;
 
@@ -28,7 +29,11 @@ use crate::{
         group::{GroupBy, GroupKey},
     },
 };
+pub(crate) use keep::Keep;
 pub(crate) use options::Args;
+
+/// What is left undone where the store refuses to remove a snapshot.
+pub(crate) const SOME_STAY: &str = "failed to remove one or more snapshots";
 
 /// What becomes of the snapshots of a group.
 struct Judged {
@@ -45,39 +50,80 @@ struct Plan {
 }
 
 /// What was asked for.
-struct Request {
-    names: Vec<String>,
-    filter: Filter,
-    policy: Policy,
-    by: GroupBy,
+pub(crate) struct Request {
+    pub(crate) names: Vec<String>,
+    pub(crate) filter: Filter,
+    pub(crate) policy: Policy,
+    pub(crate) by: GroupBy,
+}
+
+/// How it is told.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Telling {
+    /// Paths and reasons are left out.
+    pub(crate) compact: bool,
+    /// What each rule says is added.
+    pub(crate) explain: bool,
 }
 
 pub(crate) async fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
     let request = args.request(&session.settings)?;
     let prune = prune::Args::within(args.limited.clone(), args.dry_run);
     prune.check(session)?;
-    let teller = Teller::new(&session.output, &args, &request);
+    let telling = Telling { compact: args.compact, explain: args.explain };
     let repository = session.open().await?;
     if args.dry_run {
+        let teller = Teller::new(&session.output, telling, &request);
         let plan = session.unless_cancelled(plan(&request, &repository, session)).await?;
         teller.plan(&plan);
         teller.would_remove(&plan);
         if !args.prune || plan.remove.is_empty() {
             return Ok(Outcome::Done);
         }
-        return prune::clean_up(&prune, plan.remove, &repository, session).await;
+        prune::clean_up(&prune, plan.remove, &repository, session).await?;
+        return Ok(Outcome::Done);
     }
-    let presence = session.announce(&repository, Access::Exclusive).await?;
-    let result = alone(&request, &teller, &repository, &presence, session).await;
-    presence.release().await?;
-    match result? {
-        Some(removed) if removed.is_empty() || !args.prune => Ok(Outcome::Done),
-        Some(_removed) => prune::clean_up(&prune, Vec::new(), &repository, session).await,
-        None => Ok(Outcome::Partial("failed to remove one or more snapshots")),
+    match let_go(&request, telling, &repository, session).await? {
+        Some(removed) => {
+            if args.prune && !removed.is_empty() {
+                prune::clean_up(&prune, Vec::new(), &repository, session).await?;
+            }
+            Ok(Outcome::Done)
+        }
+        None => Ok(Outcome::Partial(SOME_STAY)),
     }
 }
 
-/// Decides and removes, while nobody else is at work; `None` where some could not be removed.
+/// Tells why everything stays, where that is so as the repository is now. Nobody is kept out
+/// meanwhile: that nothing goes may be relied on, that something does is for [`let_go`] to decide.
+pub(crate) async fn keeps_all(
+    request: &Request,
+    telling: Telling,
+    repository: &Repository,
+    session: &Session,
+) -> Result<bool, Failure> {
+    let plan = session.unless_cancelled(plan(request, repository, session)).await?;
+    let keeps_all = plan.remove.is_empty();
+    if keeps_all {
+        Teller::new(&session.output, telling, request).plan(&plan);
+    }
+    Ok(keeps_all)
+}
+
+/// Decides, tells and removes, while nobody else is at work; `None` where some could not be removed.
+pub(crate) async fn let_go(
+    request: &Request,
+    telling: Telling,
+    repository: &Repository,
+    session: &Session,
+) -> Result<Option<Vec<RootId>>, Failure> {
+    let teller = Teller::new(&session.output, telling, request);
+    let presence = session.announce(repository, Access::Exclusive).await?;
+    let result = alone(request, &teller, repository, &presence, session).await;
+    presence.release().await?;
+    result
+}
+
 async fn alone(
     request: &Request,
     teller: &Teller<'_>,

@@ -22,7 +22,8 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Outcome, Failur
     args.check(session)?;
     let repository = session.open().await?;
     args.check_recovery(&repository)?;
-    clean_up(&args, Vec::new(), &repository, session).await
+    clean_up(&args, Vec::new(), &repository, session).await?;
+    Ok(Outcome::Done)
 }
 
 /// Cleans up as if the snapshots `without` were gone.
@@ -31,7 +32,7 @@ pub(crate) async fn clean_up(
     without: Vec<RootId>,
     repository: &Repository,
     session: &Session,
-) -> Result<Outcome, Failure> {
+) -> Result<reclaim::Report, Failure> {
     let announcement = session.announcement(Access::Shared);
     let options = args.options(without, announcement, session)?;
     let output = &session.output;
@@ -48,5 +49,5 @@ pub(crate) async fn clean_up(
     drop(drawer);
     let done = result?;
     report(output, &done, options.dry_run, started.elapsed());
-    Ok(Outcome::Done)
+    Ok(done)
 }

@@ -119,13 +119,8 @@ pub(crate) async fn run(args: Args, session: &Session) -> Result<Outcome, Failur
         restored(&args, options.clone(), &filter, &repository, session, cancel).await
     };
     let report = session.reading_early(&repository, work).await?;
-    match report.outcome() {
-        Ending::Success => Ok(Outcome::Done),
-        Ending::Partial => Err(reading::errors(
-            report.problem_count,
-            "what is named above is missing or not as it was, everything else is restored",
-        )),
-    }
+    check(&report)?;
+    Ok(Outcome::Done)
 }
 
 async fn restored(
@@ -136,23 +131,36 @@ async fn restored(
     session: &Session,
     cancel: &Cancel,
 ) -> Result<Report, Failure> {
+    let found = snapshot::find(repository, &args.snapshot, filter, &session.output).await?;
+    let (snapshot, sub_path) = found;
+    let sub_path = sub_path.unwrap_or_default().into_bytes();
+    let target = options.target.display().to_string();
+    let options = Options { sub_path, ..options };
+    write(&snapshot, options, &target, repository, session, cancel).await
+}
+
+/// Restores a snapshot and tells of it; the target is called `shown`.
+pub(crate) async fn write(
+    snapshot: &Snapshot,
+    options: Options,
+    shown: &str,
+    repository: &Repository,
+    session: &Session,
+    cancel: &Cancel,
+) -> Result<Report, Failure> {
     let output = &session.output;
-    let (snapshot, sub_path) = snapshot::find(repository, &args.snapshot, filter, output).await?;
-    let Snapshot { id, root } = &snapshot;
+    let Snapshot { id, root } = snapshot;
     output.line(&format!(
-        "restoring snapshot {} of [{}] at {} by {}@{} to {}",
+        "restoring snapshot {} of [{}] at {} by {}@{} to {shown}",
         id.short(),
         quoted(root.paths.join(" ").as_bytes()),
         units::local_time(&root.time),
         quoted(root.username.as_bytes()),
         quoted(root.hostname.as_bytes()),
-        options.target.display()
     ));
-    let sub_path = sub_path.unwrap_or_default().into_bytes();
-    let is_all = sub_path.is_empty() && options.selection.is_all();
+    let is_all = options.sub_path.is_empty() && options.selection.is_all();
     let total = root.summary.filter(|_| is_all).map(|summary| summary.total_bytes);
-    let options = Options { sub_path, ..options };
-    let (target, verify) = (options.target.clone(), options.verify);
+    let verify = options.verify;
     let monitor = Arc::new(RestoreMonitor::new(Arc::clone(output), total));
     let started = Instant::now();
     let drawer = Drawer::start(output, Arc::clone(&monitor) as Arc<dyn Draw>);
@@ -163,9 +171,20 @@ async fn restored(
     monitor.report(&report, started.elapsed());
     if verify && report.outcome() == Ending::Success {
         let files = report.files_restored + report.files_updated + report.files_unchanged;
-        output.line(&format!("finished verifying {files} files in {}", target.display()));
+        output.line(&format!("finished verifying {files} files in {shown}"));
     }
     Ok(report)
+}
+
+/// Fails where something could not be restored.
+pub(crate) fn check(report: &Report) -> Result<(), Failure> {
+    match report.outcome() {
+        Ending::Success => Ok(()),
+        Ending::Partial => Err(reading::errors(
+            report.problem_count,
+            "what is named above is missing or not as it was, everything else is restored",
+        )),
+    }
 }
 
 impl Args {

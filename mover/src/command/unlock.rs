@@ -1,6 +1,6 @@
 //! `unlock`: clearing away locks that nobody holds.
 
-use windlass_engine::protocol::holders::Which;
+use windlass_engine::{protocol::holders::Which, repository::Repository};
 
 use crate::{
     failure::{Failure, Outcome},
@@ -20,10 +20,19 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
     let repository = session.open().await?;
-    let which = if args.remove_all { Which::All } else { Which::Stale };
+    clear(if args.remove_all { Which::All } else { Which::Stale }, &repository, session).await?;
+    Ok(Outcome::Done)
+}
+
+/// Clears locks away and tells how many.
+pub(crate) async fn clear(
+    which: Which,
+    repository: &Repository,
+    session: &Session,
+) -> Result<(), Failure> {
     let gone = repository.protocol().evict(which, &session::hostname()).await?;
     if !gone.is_empty() {
         session.output.line(&format!("successfully removed {} locks", gone.len()));
     }
-    Ok(Outcome::Done)
+    Ok(())
 }

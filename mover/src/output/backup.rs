@@ -279,7 +279,8 @@ impl Monitor for BackupMonitor {
     }
 
     fn wants_current(&self) -> bool {
-        self.wants_items() || (self.output.is_json() && self.output.status_interval().is_some())
+        self.wants_items()
+            || (self.output.is_status_json() && self.output.status_interval().is_some())
     }
 
     fn counters(&self) -> &Counters {
@@ -300,7 +301,7 @@ impl Draw for BackupMonitor {
         let (total_files, total_bytes) = total.unwrap_or((0, 0));
         let left = progress::remaining(bytes, total_bytes, elapsed);
         let share = progress::share(bytes, total_bytes);
-        if output.is_json() {
+        if output.is_status_json() {
             output.json(&Status {
                 message_type: "status",
                 seconds_elapsed: elapsed.as_secs(),

@@ -59,13 +59,18 @@ impl Output {
 
     /// A repository was opened.
     pub(crate) fn opened(&self, identity: &Identity, compression: Compression) {
-        let id = identity.id.get(..ID_CHARS).unwrap_or(&identity.id);
-        let format = identity.format.strip_prefix("restic ").unwrap_or(&identity.format);
-        let level = match format {
-            "version 1" => String::new(),
-            _ => format!(", compression level {}", compression.word()),
-        };
-        let line = format!("repository {id} opened ({format}{level})");
+        let line = opened(identity, compression);
         if self.is_terminal() { self.line(&line) } else { self.detail(&line) }
     }
+}
+
+/// That a repository was opened, and how.
+pub(crate) fn opened(identity: &Identity, compression: Compression) -> String {
+    let id = identity.id.get(..ID_CHARS).unwrap_or(&identity.id);
+    let format = identity.format.strip_prefix("restic ").unwrap_or(&identity.format);
+    let level = match format {
+        "version 1" => String::new(),
+        _ => format!(", compression level {}", compression.word()),
+    };
+    format!("repository {id} opened ({format}{level})")
 }

@@ -155,7 +155,7 @@ impl Draw for RestoreMonitor {
         let total_files = counters.files_found.get();
         let total_bytes = self.total_bytes.unwrap_or(0).max(counters.bytes_found.get());
         let share = progress::share(bytes, total_bytes);
-        if output.is_json() {
+        if output.is_status_json() {
             output.json(&Figures {
                 message_type: "status",
                 seconds_elapsed: elapsed.as_secs(),

@@ -16,12 +16,18 @@ use crate::failure::Failure;
 pub(crate) const PREFIXES: [&str; 2] = ["WINDLASS_", "RESTIC_"];
 
 /// Variables by name.
+#[derive(Clone)]
 pub(crate) struct Variables(HashMap<OsString, OsString>);
 
 impl Variables {
     /// Those of this process.
     pub(crate) fn of_process() -> Self {
         Self(std::env::vars_os().filter(|(_name, value)| !value.is_empty()).collect())
+    }
+
+    /// Sets a variable that is not set.
+    pub(crate) fn set_default(&mut self, name: &str, value: &str) {
+        self.0.entry(name.into()).or_insert_with(|| value.into());
     }
 
     /// The value of a variable.
@@ -62,14 +68,14 @@ impl Variables {
         Ok(None)
     }
 
-    /// The number in the strongest variable of this name.
-    pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, Failure> {
+    /// The number in the strongest variable of this name, and what that is called in full.
+    pub(crate) fn named_number(&self, name: &str) -> Result<Option<(String, u64)>, Failure> {
         let Some((name, text)) = self.text(name)? else { return Ok(None) };
         let number = text.parse().map_err(|_not_a_number| {
             let advice = "set it to a whole number, or unset it";
             Failure::input(format!("invalid value for {name}: {text:?}"), advice)
         })?;
-        Ok(Some(number))
+        Ok(Some((name, number)))
     }
 
     /// Whether the strongest variable of this name says yes.

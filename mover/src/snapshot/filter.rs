@@ -75,6 +75,11 @@ impl FilterArgs {
 }
 
 impl Filter {
+    /// Those of one host.
+    pub(crate) fn of_host(host: &str) -> Self {
+        Self { hosts: vec![host.to_owned()], ..Self::default() }
+    }
+
     /// Whether it lets everything through.
     pub(crate) fn is_empty(&self) -> bool {
         self.hosts.is_empty() && self.tags.is_empty() && self.paths.is_empty()
@@ -107,7 +112,7 @@ fn absolute(path: &str) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use windlass_engine::{format::time::Timestamp, model::chunk::ChunkKey};
 
     use super::*;

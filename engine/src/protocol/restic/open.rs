@@ -2,7 +2,8 @@
 //!
 //! Invariants
 //! - A repository is created only where no config, key or snapshot is; a store that cannot tell is
-//!   an error, never "nothing there".
+//!   an error, never "nothing there". A key that this password opens, with nothing else beside it,
+//!   is what a creation left that was cut off a while ago: it is gone on with.
 //! - The config is written last: what lacks one is no repository.
 
 use std::{num::NonZeroUsize, sync::Arc};
@@ -37,6 +38,9 @@ use crate::{
         layout::Layout,
     },
 };
+
+/// Whoever creates a repository is done with it this long after its key, or was cut off.
+const CREATION_SECONDS: i64 = 60;
 
 /// How a repository is opened.
 #[derive(Clone, Debug)]
@@ -196,13 +200,27 @@ pub async fn init(
     if store.exists(&config_key()).await.map_err(Fault::from)? {
         return Err(in_the_way("a config"));
     }
-    for (kind, what) in [(FileKind::Key, "keys"), (FileKind::Snapshot, "snapshots")] {
+    let others = [
+        (FileKind::Snapshot, "snapshots"),
+        (FileKind::Index, "index files"),
+        (FileKind::Data, "packs"),
+    ];
+    for (kind, what) in others {
         if !store.listing(kind.directory()).await.map_err(Fault::from)?.is_empty() {
             return Err(in_the_way(what));
         }
     }
-    let random = entropy.bytes().map_err(Fault::from)?;
-    let master = MasterKey::generate(&random);
+    let half_made = match keys::list(store).await?.iter().map(|key| key.owner.created).max() {
+        None => None,
+        Some(newest) if clock.now().seconds - newest.seconds < CREATION_SECONDS => {
+            return Err(in_the_way("keys"));
+        }
+        Some(_) => Some(match keys::unlock(store, password, None, pool).await {
+            Ok((_key, master)) => master,
+            Err(OpenError::Fault(fault)) => return Err(fault.into()),
+            Err(_other_password) => return Err(in_the_way("keys")),
+        }),
+    };
     let polynomial = match options.polynomial {
         Some(polynomial) => polynomial,
         None => random_polynomial(&entropy)?,
@@ -212,12 +230,20 @@ pub async fn init(
     if options.fast_cdc {
         config.set_chunker(Some(&fast_cdc_of_new()));
     }
-    let owner = Owner {
-        username: options.username.clone(),
-        hostname: options.hostname.clone(),
-        created: clock.now(),
+    let master = match half_made {
+        Some(master) => master,
+        None => {
+            let owner = Owner {
+                username: options.username.clone(),
+                hostname: options.hostname.clone(),
+                created: clock.now(),
+            };
+            let random = entropy.bytes().map_err(Fault::from)?;
+            let master = MasterKey::generate(&random);
+            keys::add(store, password, &master, &owner, pool, &entropy).await?;
+            master
+        }
     };
-    keys::add(store, password, &master, &owner, pool, &entropy).await?;
     let mut sealed = Vec::new();
     let nonce = entropy.bytes().map_err(Fault::from)?;
     envelope::seal(&master, &nonce, &config.encode(), &mut sealed);

@@ -9,7 +9,7 @@ use std::{
 };
 
 use windlass_engine::{
-    backup::{Options, Stream, compare::Policy, parent::ParentChoice},
+    backup::{Options, SkipUnchanged, Stream, compare::Policy, parent::ParentChoice},
     cancel::Cancel,
     filter::{Filter, FilterOptions, PatternTexts, glob, list_file},
 };
@@ -126,8 +126,7 @@ pub(crate) struct Args {
 }
 
 /// Of how many unchanged files a clone-aware backup reads one again.
-const SAMPLE_EVERY: NonZeroU32 = NonZeroU32::new(100).unwrap();
-const MOST_READERS: u64 = 1024;
+pub(crate) const SAMPLE_EVERY: NonZeroU32 = NonZeroU32::new(100).unwrap();
 
 impl Args {
     /// Refuses what is clear to be wrong before a password is asked for.
@@ -238,10 +237,14 @@ impl Args {
             username: session::username(),
             tags,
             time: self.time.as_deref().map_or(Ok(None), units::parse_time)?,
-            source_threads: self.source_threads(settings)?,
+            source_threads: settings.source_threads(self.read_concurrency)?,
             pack_bytes: settings.pack_bytes,
             dry_run: self.dry_run,
-            skip_if_unchanged: self.skip_if_unchanged,
+            skip_unchanged: match self.skip_if_unchanged {
+                true => SkipUnchanged::Always,
+                false => SkipUnchanged::Never,
+            },
+            holder: Some(session::hostname()),
             lock_patience: settings.lock_patience,
             lineage: settings.lineage.clone(),
             listener: session.listener(),
@@ -329,22 +332,6 @@ impl Args {
         } else {
             ParentChoice::Newest { host: by.host, paths: by.paths, tags: by.tags }
         })
-    }
-
-    fn source_threads(&self, settings: &Settings) -> Result<usize, Failure> {
-        let readers = match self.read_concurrency {
-            Some(readers) => Some(readers),
-            None => settings.variables.number("READ_CONCURRENCY")?,
-        };
-        match readers {
-            None => Ok(0),
-            // As many as CPUs: zero is what restic calls its own default.
-            Some(readers @ 0..=MOST_READERS) => Ok(usize::try_from(readers).unwrap_or(0)),
-            Some(readers) => Err(Failure::input(
-                format!("{readers} files cannot be read at the same time"),
-                format!("choose a number up to {MOST_READERS}"),
-            )),
-        }
     }
 }
 

@@ -11,7 +11,7 @@ use windlass_engine::{
     retention::{Count, Decision, PIN, Policy, Rule, Verdict},
 };
 
-use super::{Args, Judged, Plan, Request};
+use super::{Judged, Plan, Request, Telling};
 use crate::{
     command::snapshots,
     output::Output,
@@ -22,7 +22,7 @@ use crate::{
 /// Tells what is going to happen and what happened.
 pub(super) struct Teller<'a> {
     output: &'a Output,
-    args: &'a Args,
+    telling: Telling,
     policy: &'a Policy,
     by: GroupBy,
 }
@@ -61,8 +61,8 @@ struct RuleJson {
 }
 
 impl<'a> Teller<'a> {
-    pub(super) fn new(output: &'a Output, args: &'a Args, request: &'a Request) -> Self {
-        Self { output, args, policy: &request.policy, by: request.by }
+    pub(super) fn new(output: &'a Output, telling: Telling, request: &'a Request) -> Self {
+        Self { output, telling, policy: &request.policy, by: request.by }
     }
 
     /// What becomes of every snapshot.
@@ -90,7 +90,7 @@ impl<'a> Teller<'a> {
                 output.line(&format!("remove {} snapshots:", gone.len()));
                 self.table(group, &gone, None);
             }
-            if self.args.explain {
+            if self.telling.explain {
                 newest_last().for_each(|decision| self.explain(group, decision));
                 output.line("");
             }
@@ -100,7 +100,7 @@ impl<'a> Teller<'a> {
     fn table(&self, group: &Judged, decisions: &[&Decision], reasons: Option<&[String]>) {
         let snapshots: Vec<&Snapshot> =
             decisions.iter().map(|decision| &group.snapshots[decision.at]).collect();
-        let table = snapshots::table(&snapshots, reasons, self.args.compact);
+        let table = snapshots::table(&snapshots, reasons, self.telling.compact);
         table.lines().iter().for_each(|line| self.output.line(line));
         self.output.line("");
     }
@@ -177,7 +177,7 @@ impl<'a> Teller<'a> {
             keep: unless_empty(list(true)),
             remove: unless_empty(list(false)),
             reasons: unless_empty(reasons.collect()),
-            explanations: self.args.explain.then(|| explanations.collect()),
+            explanations: self.telling.explain.then(|| explanations.collect()),
         }
     }
 }
