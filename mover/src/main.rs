@@ -18,6 +18,7 @@ mod session;
 mod settings;
 mod snapshot;
 mod units;
+mod volsync;
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -34,6 +35,9 @@ use settings::{Settings, environment::Variables};
 fn main() -> ExitCode {
     windlass_engine::heap::return_large_blocks();
     open_many_files();
+    if let Some(mover) = volsync::Mover::of_process() {
+        return volsync::main(mover);
+    }
     let cli = match Cli::of_process() {
         Ok(cli) => cli,
         Err(error) => return output::usage(&error),
