@@ -7,6 +7,7 @@
 mod lifecycle;
 mod machine;
 mod measure;
+mod mover;
 mod remote;
 pub(crate) mod sameness;
 mod scenario;
@@ -32,6 +33,7 @@ usage: cargo xtask compare [OPTIONS]
   --runs N       repetitions; the median counts (3)
   --peers DIR    look for restic, rustic and kopia here before PATH
   --only A,B     compare these tools only
+  --mover        measure syncs of VolSync's restic mover instead, beside restic
   --lifecycle    measure prune and check instead, on one repository for windlass and restic
   --scale F      of the repositories of --lifecycle (1: 4 GiB and 2 GiB)
   --dir DIR      work here (/dev/shm if the data fits, else the temporary directory)";
@@ -48,6 +50,7 @@ struct Options {
     only: Vec<Kind>,
     directory: Option<PathBuf>,
     lifecycle: bool,
+    mover: bool,
     scale: f64,
 }
 
@@ -63,12 +66,17 @@ impl Options {
             only: Kind::ALL.to_vec(),
             directory: None,
             lifecycle: false,
+            mover: false,
             scale: 1.0,
         };
         let mut words = arguments.iter();
         while let Some(word) = words.next() {
             if word == "--lifecycle" {
                 options.lifecycle = true;
+                continue;
+            }
+            if word == "--mover" {
+                options.mover = true;
                 continue;
             }
             if word == "--s3" {
@@ -112,11 +120,18 @@ fn kinds(text: &str) -> Option<Vec<Kind>> {
 
 /// Measures and prints the table.
 pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
-    let options = Options::parse(arguments).ok_or(USAGE)?;
+    let mut options = Options::parse(arguments).ok_or(USAGE)?;
+    if options.mover {
+        // Nobody backs the one large file up.
+        options.big_bytes = 1;
+    }
     if options.lifecycle {
         return lifecycle(&options);
     }
-    let tools = find_tools(&options)?;
+    let mut tools = find_tools(&options)?;
+    if options.mover {
+        tools.retain(|tool| matches!(tool.kind, Kind::Windlass | Kind::Restic));
+    }
     if tools.is_empty() {
         return Err("none of the tools was found".into());
     }
@@ -130,6 +145,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     let scratch = Scratch::new(&parent)?;
     let machine = machine::describe(scratch.path());
     let data = prepare(&options, scratch.path())?;
+    if options.mover {
+        return mover::run(&tools, &data, scratch.path(), options.runs);
+    }
     if options.s3 {
         let peers = options.peers.as_deref();
         let runs = options.runs;
@@ -234,6 +252,7 @@ mod tests {
         assert_eq!((options.big_bytes, options.files, options.runs), (2 << 30, 55_000, 3));
         let options = parse("--lifecycle --scale 0.5").unwrap();
         assert!(options.lifecycle && options.scale < 0.6);
+        assert!(parse("--mover").unwrap().mover && !options.mover);
         assert!(!options.s3 && parse("--runs 2 --s3 --files 7").unwrap().s3);
         let options = parse("--size 256M --files 5000 --only kopia,restic --runs 1").unwrap();
         assert_eq!((options.big_bytes, options.files, options.runs), (256 << 20, 5_000, 1));

@@ -8,6 +8,7 @@
 mod compare;
 mod debian;
 mod fuzz;
+mod image;
 mod servers;
 mod test;
 mod tidy;
@@ -26,6 +27,8 @@ usage: cargo xtask TASK
                 --check: only see that they compile and survive damaged seeds
   compare [OPTIONS]
                 measure windlass beside restic, rustic and kopia; --help lists the options
+  image [OPTIONS]
+                build the image of the mover for VolSync, or its files; --help lists the options
 ";
 
 fn main() -> ExitCode {
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         "tidy" => tidy::run(),
         "fuzz" => fuzz::run(&rest),
         "compare" => compare::run(&rest),
+        "image" => image::run(&rest),
         // Not for people: `compare` runs each program it measures through this.
         "measured" => compare::supervise(&rest),
         "help" | "--help" | "-h" => {
