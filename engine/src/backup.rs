@@ -15,8 +15,9 @@
 //! - Memory: buffers of plaintext come out of one budget; each worker adds one batch of sealed bytes
 //!   and its compression context.
 //! - Nothing is visible before it is complete: packs, then the index, then the root (`protocol`).
-//! - Reading and packing begin when the announcement can be seen, storing when it has settled; what
-//!   was read and packed is thrown away and begun again where others turn out to be in the way.
+//! - Reading and packing begin when the announcement can be seen (far away, the index is asked for
+//!   at the same time), storing when it has settled; what was read and packed is thrown away and
+//!   begun again where others turn out to be in the way.
 //! - Whatever ends a run, its presence is taken back before [`run`] returns.
 
 mod buffer;
@@ -178,8 +179,8 @@ impl Backup<'_> {
     async fn attempt(&self, patience: &mut Patience) -> Result<Report, BackupError> {
         // A child: cancelled by the caller, by a lost lock and by a failing stage alike.
         let cancel = self.cancel.child();
-        let pending = if self.options.dry_run {
-            Pending::Silent
+        let (pending, before) = if self.options.dry_run {
+            (Pending::Silent, self.prepare().await)
         } else {
             self.monitor.event(Event::Phase(Phase::Lock));
             let announcement = Announcement {
@@ -190,9 +191,19 @@ impl Backup<'_> {
                 lineage: self.options.lineage.clone(),
                 listener: self.options.listener.clone(),
             };
-            self.repository.protocol().announce_early(&announcement, patience, &cancel).await?
+            // What is read before others can see it is proved with the rest when it settles. Whoever
+            // had to wait for others reads what they left.
+            let beside = self.repository.store().capabilities().remote && !patience.was_needed();
+            let protocol = self.repository.protocol();
+            let announce = protocol.announce_early(&announcement, patience, &cancel);
+            if beside {
+                let (pending, before) = tokio::join!(announce, self.prepare());
+                (pending?, before)
+            } else {
+                (announce.await?, self.prepare().await)
+            }
         };
-        let (presence, mut result) = self.announced(pending, &cancel).await;
+        let (presence, mut result) = self.announced(pending, before, &cancel).await;
         // The publisher is gone by now, so this is the last one.
         if let Some(presence) = presence {
             if result.is_ok() {
@@ -221,9 +232,10 @@ impl Backup<'_> {
     async fn announced(
         &self,
         pending: Pending,
+        before: Result<Before, BackupError>,
         cancel: &Cancel,
     ) -> (Option<Presence>, Result<Report, BackupError>) {
-        let before = match self.prepare().await {
+        let before = match before {
             Ok(before) => before,
             // It may come of reading what somebody is about to remove.
             Err(error) => {
@@ -253,13 +265,14 @@ impl Backup<'_> {
         // Roots first, the index second: every root that is seen is fully indexed then.
         self.monitor.event(Event::Phase(Phase::Index));
         let paths = self.origin.paths();
-        let parent = parent::find(self.repository, &self.options, &paths, self.started).await?;
+        let (parent, segments) =
+            parent::find(self.repository, &self.options, &paths, self.started).await?;
         self.monitor.event(Event::Parent(parent.as_ref().map(|(id, _)| id)));
         let sample = self.sample(parent.as_ref().map(|(_, root)| root))?;
         if let Some(sample) = &sample {
             self.monitor.event(Event::Note(&sample.words()));
         }
-        let loaded = self.repository.index_to_write().await?;
+        let loaded = self.repository.index_to_write(segments).await?;
         Ok(Before { parent, sample, loaded })
     }
 

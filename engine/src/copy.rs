@@ -207,7 +207,7 @@ pub async fn run(
     }
     monitor.event(Event::Phase(Phase::Index));
     let (catalogue, directories) = catalogue::load(source, cancel).await?;
-    let in_target = target.index_to_write().await?.index;
+    let in_target = target.index_to_write(None).await?.index;
     monitor.event(Event::Phase(Phase::Transfer));
     let resources = &target.environment().resources;
     let threads = resources.cpus.max(2);

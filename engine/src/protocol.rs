@@ -7,6 +7,8 @@
 //! - Packs before the index that names them, the index before the root: [`Stored`] packs become
 //!   [`Published`], and a root is committed only with that in hand.
 //! - Roots are listed before the index is loaded, so that every root that is seen is fully indexed.
+//!   Both are listed at once only where every root turns out to be one of which a copy was near
+//!   before: its index was there by then.
 //! - Announcing takes two steps, since others may announce themselves at the same moment: a
 //!   [`Pending`] gives the right to read, and what it read may be overtaken; only the [`Presence`] it
 //!   [settles](Protocol::settle) into gives the right to store anything.
@@ -244,6 +246,17 @@ impl Protocol {
         }
     }
 
+    /// The same, and the objects that the index is to be read from, where asking for both at once
+    /// turned out to be as good as asking for them after the roots.
+    pub(crate) async fn list_roots_and_segments(
+        &self,
+    ) -> Result<(Vec<ListedRoot>, Option<Segments>), Fault> {
+        match self {
+            Self::Restic(protocol) => protocol.list_roots_and_segments().await,
+            Self::Kopia(protocol) => Ok((protocol.list_roots().await?, None)),
+        }
+    }
+
     /// An object outside packs, or a pack, by its name or the beginning of it.
     pub async fn object(&self, kind: ObjectKind, prefix: &str) -> Result<RawObject, ObjectError> {
         match self {
@@ -289,10 +302,15 @@ impl Protocol {
         }
     }
 
-    /// Reads everything into `index`, and says what it was read from.
-    pub async fn load_index(&self, index: &Arc<Index>) -> Result<Segments, Fault> {
+    /// Reads everything into `index`, and says what it was read from. What is `listed` already is
+    /// not asked for again.
+    pub async fn load_index(
+        &self,
+        index: &Arc<Index>,
+        listed: Option<Segments>,
+    ) -> Result<Segments, Fault> {
         match self {
-            Self::Restic(protocol) => protocol.load_index(index).await,
+            Self::Restic(protocol) => protocol.load_index(index, listed).await,
             // Nobody who reads is announced here, so there is nothing to prove later.
             Self::Kopia(protocol) => {
                 protocol.load_index(index).await?;
@@ -334,10 +352,12 @@ impl Protocol {
         published: Published,
         root: &Root,
     ) -> Result<RootId, Fault> {
-        let _everything_is_findable = published;
         match self {
             Self::Restic(protocol) => {
-                presence.confirm().await?;
+                match published.packs() {
+                    0 => presence.confirm_lately().await?,
+                    _ => presence.confirm().await?,
+                }
                 protocol.commit_root(root).await
             }
             Self::Kopia(_) => Err(read_only()),
@@ -383,6 +403,15 @@ impl Presence {
         match self {
             Self::Restic(lock) => lock.confirm().await,
             Self::Silent => Ok(()),
+        }
+    }
+
+    /// The same for whoever has stored nothing since it settled: does not ask where it was seen in
+    /// the store a moment ago.
+    async fn confirm_lately(&self) -> Result<(), Fault> {
+        match self {
+            Self::Restic(lock) if lock.was_seen_lately() => self.check(),
+            _ => self.confirm().await,
         }
     }
 

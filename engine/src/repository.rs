@@ -142,7 +142,7 @@ impl Repository {
         if let Some(loaded) = &*kept {
             return Ok(Arc::clone(&loaded.index));
         }
-        let loaded = self.load_index().await?;
+        let loaded = self.load_index(None).await?;
         let index = Arc::clone(&loaded.index);
         *kept = Some(loaded);
         Ok(index)
@@ -168,11 +168,11 @@ impl Repository {
         settled
     }
 
-    /// An index for one operation that writes. What was loaded before is let go of, so that not
-    /// both take memory.
-    pub(crate) async fn index_to_write(&self) -> Result<Loaded, Fault> {
+    /// An index for one operation that writes, out of what is `listed` already. What was loaded
+    /// before is let go of, so that not both take memory.
+    pub(crate) async fn index_to_write(&self, listed: Option<Segments>) -> Result<Loaded, Fault> {
         *self.index.lock().await = None;
-        self.load_index().await
+        self.load_index(listed).await
     }
 
     /// Keeps the index of an operation that has published all that it holds.
@@ -185,9 +185,9 @@ impl Repository {
         *self.index.lock().await = None;
     }
 
-    async fn load_index(&self) -> Result<Loaded, Fault> {
+    async fn load_index(&self, listed: Option<Segments>) -> Result<Loaded, Fault> {
         let index = Arc::new(Index::new());
-        let segments = self.protocol.load_index(&index).await?;
+        let segments = self.protocol.load_index(&index, listed).await?;
         Ok(Loaded { index, segments })
     }
 

@@ -163,7 +163,7 @@ pub async fn run(
         Some(presence) if options.forget => Some(presence.delete_right()?),
         _ => None,
     };
-    let index = repository.index_to_write().await?.index;
+    let index = repository.index_to_write(None).await?.index;
     let reader = repository.reader_of(Arc::clone(&index));
     let rule = match &options.content {
         Content::Same => None,

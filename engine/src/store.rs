@@ -42,6 +42,7 @@ pub mod webdav;
 
 use std::{
     borrow::Cow,
+    collections::HashSet,
     fmt,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -240,6 +241,12 @@ pub trait Backend: Send + Sync + fmt::Debug {
         false
     }
 
+    /// The objects in a directory of which a whole copy is near.
+    async fn copies(&self, directory: &str) -> HashSet<Key> {
+        let _there_are_none = directory;
+        HashSet::new()
+    }
+
     /// Lets copies of packs go that are not to be kept.
     fn retain_copies(&self, keep: &dyn Fn(&Key) -> bool) {
         let _there_are_none = keep;
@@ -379,6 +386,11 @@ impl Store {
     /// it again.
     pub(crate) fn doubt(&self, key: &Key) -> bool {
         self.0.doubt(key)
+    }
+
+    /// The objects in a directory of which a whole copy is near.
+    pub(crate) async fn copies(&self, directory: &str) -> HashSet<Key> {
+        self.0.copies(directory).await
     }
 
     /// Lets local copies of packs go that are not to be kept.

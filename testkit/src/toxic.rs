@@ -15,7 +15,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -232,11 +232,13 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
 async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Answer, io::Error> {
     let method = request.method().as_str().to_owned();
     let target = request.uri().path_and_query().map_or_else(String::new, ToString::to_string);
+    let began = Instant::now();
     let poison = state.poison(&method, &target);
     let is_spoilt = poison.is_some();
     let answer = spoilt(&state, request, poison).await;
     let status = answer.as_ref().ok().map(|answer| answer.status().as_u16());
-    lock(&state.seen).push(Seen { method, target, status, is_spoilt });
+    let ended = Instant::now();
+    lock(&state.seen).push(Seen { method, target, status, is_spoilt, began, ended });
     answer
 }
 

@@ -5,6 +5,7 @@ use windlass_format::time::Timestamp;
 use super::{BackupError, Options};
 use crate::{
     model::root::{Root, RootId},
+    protocol::Segments,
     repository::Repository,
 };
 
@@ -35,19 +36,20 @@ impl Default for ParentChoice {
     }
 }
 
-/// Finds the backup to compare with.
+/// Finds the backup to compare with, and what the index is to be read from where that is known by
+/// then.
 pub(super) async fn find(
     repository: &Repository,
     options: &Options,
     paths: &[String],
     started: Timestamp,
-) -> Result<Option<(RootId, Root)>, BackupError> {
+) -> Result<(Option<(RootId, Root)>, Option<Segments>), BackupError> {
     if options.parent == ParentChoice::None {
-        return Ok(None);
+        return Ok((None, None));
     }
     let not_after = options.time.unwrap_or(started).instant();
     // One that cannot be read is no parent; `check` is the place to complain about it.
-    let roots = repository.protocol().list_roots().await?;
+    let (roots, segments) = repository.protocol().list_roots_and_segments().await?;
     let mut roots = roots.into_iter().filter_map(|(id, root)| Some((id, root.ok()?)));
     let tags = sorted(&options.tags);
     let matches = |root: &Root| match &options.parent {
@@ -63,12 +65,12 @@ pub(super) async fn find(
     if let ParentChoice::Explicit(name) = &options.parent {
         let mut named = roots.filter(|(id, _)| id.as_str().starts_with(name.as_str()));
         return match (named.next(), named.next()) {
-            (Some(root), None) => Ok(Some(root)),
+            (Some(root), None) => Ok((Some(root), segments)),
             _ => Err(BackupError::NoSuchParent { id: name.clone() }),
         };
     }
     let newest = roots.by_ref().filter(|(_, root)| matches(root));
-    Ok(newest.max_by_key(|(id, root)| (root.time.instant(), id.clone())))
+    Ok((newest.max_by_key(|(id, root)| (root.time.instant(), id.clone())), segments))
 }
 
 fn sorted(texts: &[String]) -> Vec<&str> {

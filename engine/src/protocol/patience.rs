@@ -36,6 +36,12 @@ impl Patience {
         Self { give_up: Instant::now() + total, wait: FIRST_WAIT, overtaken: 0, listener }
     }
 
+    /// Whether anything was in the way so far.
+    #[must_use]
+    pub(crate) fn was_needed(&self) -> bool {
+        self.overtaken > 0 || self.wait > FIRST_WAIT
+    }
+
     /// Whoever waits tells it to this one.
     #[must_use]
     pub fn told(self, listener: Listener) -> Self {

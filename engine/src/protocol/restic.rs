@@ -51,7 +51,7 @@ use crate::{
         pack::{PackInfo, PackName},
         root::{Root, RootId},
     },
-    store::{Existing, Failure, Key, Range, Store, Stored, cache::CacheOptions},
+    store::{Existing, Failure, Key, Listed, Range, Store, Stored, cache::CacheOptions},
 };
 pub use lock::{Lock, PendingLock};
 pub use open::{
@@ -121,7 +121,7 @@ impl Protocol {
             return Ok(());
         }
         let mut left = HashSet::new();
-        let mut collect = |row: crate::store::Listed| {
+        let mut collect = |row: Listed| {
             left.insert(row.key);
         };
         let listed = self.store.list(FileKind::Index.directory(), &mut collect).await;
@@ -150,6 +150,27 @@ impl Protocol {
             (root.as_ref().ok().map(|root| root.time.instant()), id.clone())
         });
         Ok(roots)
+    }
+
+    /// Roots and index files, asked for at once where copies of roots are near. Whoever makes a
+    /// root publishes its index before: of roots that were copied before the question, every index
+    /// file was there to be listed. After any other root the index is to be listed anew.
+    pub(super) async fn list_roots_and_segments(
+        &self,
+    ) -> Result<(Vec<ListedRoot>, Option<Segments>), Fault> {
+        let copies = self.store.copies(FileKind::Snapshot.directory()).await;
+        if copies.is_empty() {
+            return Ok((self.list_roots().await?, None));
+        }
+        let (roots, names) = tokio::join!(self.list_roots(), self.names(FileKind::Index));
+        let (roots, names) = (roots?, names?);
+        for (id, _root) in &roots {
+            if !copies.contains(&self.root_key(id)?) {
+                return Ok((roots, None));
+            }
+        }
+        let segments = Segments(names.into_iter().map(key_of).collect());
+        Ok((roots, Some(segments)))
     }
 
     pub(super) async fn list_keys(&self) -> Result<Vec<ListedKey>, OpenError> {
@@ -233,24 +254,34 @@ impl Protocol {
         kind: FileKind,
         each: impl FnMut(FileName, Result<Vec<u8>, Fault>),
     ) -> Result<(), Fault> {
-        self.read_others(kind, HashSet::new(), each).await.map(drop)
+        self.read_others(kind, None, HashSet::new(), each).await.map(drop)
+    }
+
+    /// The names of all documents of a kind.
+    async fn names(&self, kind: FileKind) -> Result<Vec<FileName>, Fault> {
+        let mut names = Vec::new();
+        let mut collect = |row: Listed| names.extend(FileName::parse(row.key.as_str()));
+        self.store.list(kind.directory(), &mut collect).await?;
+        Ok(names)
     }
 
     /// [`read_all`](Self::read_all) but those that are known already; gives those that are there.
+    /// What is `listed` is not asked for again, unless some of it has vanished.
     ///
     /// Whoever replaces one stores the new before removing the old: where one vanishes between
     /// listing and reading, its successor may be missing from the listing, so it is listed again.
     async fn read_others(
         &self,
         kind: FileKind,
+        mut listed: Option<Vec<FileName>>,
         mut known: HashSet<FileName>,
         mut each: impl FnMut(FileName, Result<Vec<u8>, Fault>),
     ) -> Result<HashSet<FileName>, Fault> {
         for _listing in 0..MOST_LISTINGS {
-            let mut names = Vec::new();
-            self.store
-                .list(kind.directory(), &mut |row| names.extend(FileName::parse(row.key.as_str())))
-                .await?;
+            let mut names = match listed.take() {
+                Some(names) => names,
+                None => self.names(kind).await?,
+            };
             let listed = names.iter().copied().collect();
             names.retain(|name| known.insert(*name));
             names.sort_unstable();

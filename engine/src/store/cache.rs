@@ -222,6 +222,11 @@ impl Backend for Cached {
         doubted.insert(key.clone()) && self.room.remove(key)
     }
 
+    async fn copies(&self, directory: &str) -> HashSet<Key> {
+        let directory = format!("{directory}/");
+        self.on_disk(move |room| room.keys(&directory)).await.unwrap_or_default()
+    }
+
     fn retain_copies(&self, keep: &dyn Fn(&Key) -> bool) {
         self.room.retain(PACKS, keep);
     }

@@ -73,7 +73,7 @@ impl Open {
     /// An index of its own, read now.
     fn fresh_index(&self) -> Result<Arc<Index>, Fault> {
         let index = Arc::new(Index::new());
-        self.runtime.block_on(self.repository.protocol().load_index(&index))?;
+        self.runtime.block_on(self.repository.protocol().load_index(&index, None))?;
         Ok(index)
     }
 

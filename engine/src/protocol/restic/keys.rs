@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use windlass_format::{
     damage::Damage,
@@ -35,22 +36,30 @@ const NEW_KEY_COST: (u64, u32, u32) = (1 << 15, 8, 6);
 /// The name of a key file.
 pub(super) type KeyName = KeyId;
 
+/// A key file and what is in it.
+pub(super) struct Unlocked {
+    pub(super) name: KeyName,
+    /// As it is stored.
+    pub(super) sealed: Bytes,
+    pub(super) master: MasterKey,
+}
+
 /// Finds the key file that opens with `password`.
 pub(super) async fn unlock(
     store: &Store,
     password: &Password,
     hint: Option<&str>,
     pool: &Arc<rayon::ThreadPool>,
-) -> Result<(KeyName, MasterKey), OpenError> {
+) -> Result<Unlocked, OpenError> {
     let mut names = names(store).await?;
     if let Some(hint) = hint {
         names.sort_by_key(|name| !name.to_hex().starts_with(hint));
     }
     let many = names.len() > MOST_KEYS;
     for name in names.into_iter().take(MOST_KEYS) {
-        let file = read(store, name).await?;
-        match open(file, password, pool).await {
-            Ok(master) => return Ok((name, master)),
+        let sealed = read_sealed(store, name).await?;
+        match open(decode(name, &sealed)?, password, pool).await {
+            Ok(master) => return Ok(Unlocked { name, sealed, master }),
             Err(Damage::BadTag { .. }) => {}
             Err(damage) => return Err(Fault::damaged(format!("key {name}"), damage).into()),
         }
@@ -59,14 +68,18 @@ pub(super) async fn unlock(
     Err(if many { OpenError::TooManyKeys } else { OpenError::WrongPassword { location } })
 }
 
-/// The master key in the one key file of that name; nothing where `password` does not open it.
-pub(super) async fn unlock_one(
+/// The master key in the copy of a key file, while the store is asked whether it still has that.
+/// Nothing where it has not, or where `password` does not open it.
+pub(super) async fn unlock_copy(
     store: &Store,
     name: KeyName,
+    copy: &[u8],
     password: &Password,
     pool: &Arc<rayon::ThreadPool>,
 ) -> Option<MasterKey> {
-    open(read(store, name).await.ok()?, password, pool).await.ok()
+    let opened = open(decode(name, copy).ok()?, password, pool);
+    let (stored, master) = tokio::join!(read(store, name), opened);
+    stored.ok().and(master.ok())
 }
 
 /// Stores a key file that opens `master` with `password`.
@@ -142,12 +155,20 @@ async fn names(store: &Store) -> Result<Vec<KeyName>, OpenError> {
 }
 
 async fn read(store: &Store, name: KeyName) -> Result<KeyFile, OpenError> {
-    let json = store.read(&key_of(FileName::Key(name)), Range::All).await.map_err(Fault::from)?;
+    Ok(decode(name, &read_sealed(store, name).await?)?)
+}
+
+async fn read_sealed(store: &Store, name: KeyName) -> Result<Bytes, OpenError> {
+    Ok(store.read(&key_of(FileName::Key(name)), Range::All).await.map_err(Fault::from)?)
+}
+
+/// A key file, proved to be what its name says.
+fn decode(name: KeyName, json: &[u8]) -> Result<KeyFile, Fault> {
     let damaged = |damage| Fault::damaged(format!("key {name}"), damage);
-    if name.0 != <[u8; 32]>::from(Sha256::digest(&json)) {
-        return Err(damaged(Damage::BadHash { what: "key file" }).into());
+    if name.0 != <[u8; 32]>::from(Sha256::digest(json)) {
+        return Err(damaged(Damage::BadHash { what: "key file" }));
     }
-    Ok(KeyFile::decode(&json).map_err(damaged)?)
+    KeyFile::decode(json).map_err(damaged)
 }
 
 async fn open(

@@ -40,10 +40,13 @@ impl Protocol {
     pub(in crate::protocol) async fn load_index(
         &self,
         index: &Arc<Index>,
+        listed: Option<Segments>,
     ) -> Result<Segments, Fault> {
+        let name = |key: &Key| FileName::parse(key.as_str());
+        let listed = listed.map(|listed| listed.0.iter().filter_map(name).collect());
         let segments = match &self.kept {
-            None => self.load_all(index).await?,
-            Some(at) => self.load_kept(at, index).await?,
+            None => self.load_all(listed, index).await?,
+            Some(at) => self.load_kept(at, listed, index).await?,
         };
         let packs = OnceCell::new();
         let packs = || packs.get_or_init(|| index.pack_names().into_iter().collect::<HashSet<_>>());
@@ -56,10 +59,14 @@ impl Protocol {
     }
 
     /// Everything into memory.
-    async fn load_all(&self, index: &Index) -> Result<Segments, Fault> {
+    async fn load_all(
+        &self,
+        listed: Option<Vec<FileName>>,
+        index: &Index,
+    ) -> Result<Segments, Fault> {
         let mut segments = Vec::new();
         let mut outcome = Ok(());
-        self.read_all(FileKind::Index, |name, json| {
+        self.read_others(FileKind::Index, listed, HashSet::new(), |name, json| {
             segments.push(key_of(name));
             let read = decode(name, json).and_then(|packs| {
                 packs.iter().try_for_each(|pack| add(index, pack).map_err(|it| damaged(name, it)))
@@ -73,7 +80,12 @@ impl Protocol {
     }
 
     /// What is kept, and what came since.
-    async fn load_kept(&self, at: &Arc<KeptAt>, index: &Arc<Index>) -> Result<Segments, Fault> {
+    async fn load_kept(
+        &self,
+        at: &Arc<KeptAt>,
+        listed: Option<Vec<FileName>>,
+        index: &Arc<Index>,
+    ) -> Result<Segments, Fault> {
         let opening = Arc::clone(at);
         let kept = blocking(move || Kept::open(&opening)).await?;
         let known: HashSet<FileName> = kept
@@ -84,7 +96,7 @@ impl Protocol {
         let mut news = News::new(at);
         let mut outcome = Ok(());
         let listed = self
-            .read_others(FileKind::Index, known.clone(), |name, json| {
+            .read_others(FileKind::Index, listed, known.clone(), |name, json| {
                 let read = decode(name, json).and_then(|packs| news.add(name, packs));
                 if outcome.is_ok() {
                     outcome = read;
@@ -97,7 +109,7 @@ impl Protocol {
             known.intersection(&listed).map(|name| key_of(*name)).collect();
         segments.extend(news.every_segment());
         if news.is_unsortable {
-            return self.load_all(index).await;
+            return self.load_all(None, index).await;
         }
         let marked = std::mem::take(&mut news.marked);
         let (target, to) = (Arc::clone(index), Arc::clone(at));
@@ -109,7 +121,7 @@ impl Protocol {
                     path: at.path.display().to_string(),
                     why: error.to_string(),
                 });
-                return self.load_all(index).await;
+                return self.load_all(None, index).await;
             }
             Err(Settling::Fault(fault)) => return Err(fault),
         }

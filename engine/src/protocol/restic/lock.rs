@@ -3,6 +3,11 @@
 //! Invariants
 //! - A lock is in the store before others are looked for a second time, so that of two who start
 //!   together at least one sees the other: 200 ms later, but for stores whose listings never lag.
+//!   The first look only spares others a lock that cannot stay: who tolerates others leaves it out
+//!   where it costs a round trip, and makes up for it where the lock could not be put, or did not
+//!   stay.
+//! - What was read is proved after that look and not beside it: whoever deletes may end in between,
+//!   unseen by a look that comes later than a list of what is left.
 //! - One task keeps the lock file from the first put to the removal and does one thing at a time:
 //!   whatever becomes of those who asked for it, no put is broken off and no file is left behind.
 //! - Empty lock files are half-written and count as none; ones that cannot be read count as locks.
@@ -18,7 +23,7 @@ use std::{
     collections::HashMap,
     convert::Infallible,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
@@ -58,6 +63,10 @@ const SETTLE: Duration = Duration::from_millis(200);
 const REFRESH: Duration = Duration::from_secs(5 * 60);
 const REFRESH_RETRY: Duration = Duration::from_secs(10);
 const LOST_AFTER: Duration = Duration::from_secs(22 * 60 + 30);
+/// How soon after a look that shows it a lock is not asked for again, where nothing was stored since.
+/// Whoever takes it away by force has to announce itself, wait, and read every directory, before
+/// anything is removed.
+const LATELY: Duration = Duration::from_secs(2);
 
 /// A lock that others can see, while it is not known yet whether they tolerate it.
 #[derive(Debug)]
@@ -84,6 +93,8 @@ struct Held {
     id: Mutex<Option<LockId>>,
     refreshed_seconds: AtomicI64,
     lost: AtomicBool,
+    /// When the second look showed it.
+    seen: OnceLock<Instant>,
 }
 
 /// What the keeper works with.
@@ -108,8 +119,11 @@ impl PendingLock {
             lineage: announcement.lineage.clone(),
             listener: announcement.listener.clone(),
         };
-        while let Err(error) = seeker.check_others(protocol, None).await {
-            patience.outlast(error, cancel).await?;
+        let remote = protocol.store.capabilities().remote;
+        if announcement.access == Access::Exclusive || !remote || patience.was_needed() {
+            while let Err(error) = seeker.check_others(protocol, None).await {
+                patience.outlast(error, cancel).await?;
+            }
         }
         let file = LockFile {
             time: protocol.clock.now(),
@@ -135,7 +149,14 @@ impl PendingLock {
         // From here on the lock is removed by `release` or on drop, whatever happens.
         let access = announcement.access;
         let lock = Lock { held, access, protocol: protocol.clone(), stop, keeper };
-        told.await.unwrap_or(Err(Fault::Bug("the keeper of a lock panicked")))?;
+        let put = told.await.unwrap_or(Err(Fault::Bug("the keeper of a lock panicked")));
+        if let Err(fault) = put {
+            if matches!(&fault, Fault::Store(error) if error.failure == Failure::Denied) {
+                // Who may only read goes on without a lock, and by this look alone.
+                seeker.check_others(protocol, None).await?;
+            }
+            return Err(fault.into());
+        }
         let lag = if protocol.store.capabilities().lists_at_once { Duration::ZERO } else { SETTLE };
         Ok(Self { lock, seeker, ripe: Instant::now() + lag })
     }
@@ -162,7 +183,10 @@ impl PendingLock {
                 return Err(Fault::Cancelled.into());
             }
             let mine = self.lock.held.id();
-            self.seeker.check_others(protocol, mine).await?;
+            let began = Instant::now();
+            if self.seeker.check_others(protocol, mine).await? == Own::Listed {
+                let _only_once = self.lock.held.seen.set(began);
+            }
             proof.await
         };
         match settled.await {
@@ -194,6 +218,11 @@ impl Lock {
             return Err(Fault::LockLost);
         }
         Ok(())
+    }
+
+    /// Whether its file was in the store a moment ago.
+    pub(in crate::protocol) fn was_seen_lately(&self) -> bool {
+        self.held.seen.get().is_some_and(|seen| seen.elapsed() < LATELY)
     }
 
     /// Asks the store whether it is still there.
@@ -317,6 +346,13 @@ struct Seeker {
     listener: Listener,
 }
 
+/// Whether a look showed the lock of whoever looked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Own {
+    Listed,
+    NotListed,
+}
+
 /// A lock of somebody else's.
 struct Other {
     id: LockId,
@@ -332,11 +368,12 @@ impl Seeker {
         &self,
         protocol: &Protocol,
         mine: Option<LockId>,
-    ) -> Result<(), AnnounceError> {
+    ) -> Result<Own, AnnounceError> {
         for _look in 0..MOST_LISTINGS {
             let mut cleared = false;
             let now = protocol.clock.now();
-            for other in others(protocol, mine).await? {
+            let (own, others) = others(protocol, mine).await?;
+            for other in others {
                 let is_in_the_way = other.file.exclusive || self.access == Access::Exclusive;
                 let by = describe(&other.file, now);
                 match dismissal(&other.file, other.written, &now, self.lineage.as_deref()) {
@@ -361,15 +398,18 @@ impl Seeker {
                 }
             }
             if !cleared {
-                return Ok(());
+                return Ok(own);
             }
         }
         Err(Fault::Unsettled { what: FileKind::Lock.directory() }.into())
     }
 }
 
-/// The locks of others.
-async fn others(protocol: &Protocol, mine: Option<LockId>) -> Result<Vec<Other>, AnnounceError> {
+/// The locks of others, and whether ours is among them.
+async fn others(
+    protocol: &Protocol,
+    mine: Option<LockId>,
+) -> Result<(Own, Vec<Other>), AnnounceError> {
     // `None` where it vanished; a listing may go on showing it.
     let mut known: HashMap<LockId, Option<LockFile>> = HashMap::new();
     for _listing in 0..MOST_LISTINGS {
@@ -399,7 +439,8 @@ async fn others(protocol: &Protocol, mine: Option<LockId>) -> Result<Vec<Other>,
             others.extend(file.map(|file| Other { id, file, written }));
         }
         if all {
-            return Ok(others);
+            let own = if ours.is_some() { Own::Listed } else { Own::NotListed };
+            return Ok((own, others));
         }
     }
     Err(Fault::Unsettled { what: FileKind::Lock.directory() }.into())

@@ -126,10 +126,12 @@ pub async fn open(
     clock: Arc<dyn Clock>,
     entropy: Entropy,
 ) -> Result<Opened, OpenError> {
-    let (key, master) = keys::unlock(store, password, options.key_hint.as_deref(), pool).await?;
+    let unlocked = keys::unlock(store, password, options.key_hint.as_deref(), pool).await?;
+    let keys::Unlocked { name: key, sealed: sealed_key, master } = unlocked;
     let config = read_config(&master, sealed)?;
     if let Some(cache) = options.cache.as_ref().filter(|cache| cache.objects) {
-        let known = Known { repository: config.id.0, key: key.0, config: sealed.to_vec() };
+        let (repository, sealed_key) = (config.id.0, sealed_key.to_vec());
+        let known = Known { repository, key: key.0, sealed_key, config: sealed.to_vec() };
         known.save(&cache.base, &store.location());
     }
     finish(store, options, (key, master, config), clock, entropy)
@@ -153,7 +155,8 @@ pub async fn open_known(
         return None;
     }
     let opened = async {
-        let master = keys::unlock_one(store, key, password, pool).await?;
+        let copy = &known.sealed_key;
+        let master = keys::unlock_copy(store, key, copy, password, pool).await?;
         let config = read_config(&master, &known.config).ok()?;
         let is_the_same = config.id.0 == known.repository;
         is_the_same.then_some((key, master, config))
@@ -216,7 +219,7 @@ pub async fn init(
             return Err(in_the_way("keys"));
         }
         Some(_) => Some(match keys::unlock(store, password, None, pool).await {
-            Ok((_key, master)) => master,
+            Ok(unlocked) => unlocked.master,
             Err(OpenError::Fault(fault)) => return Err(fault.into()),
             Err(_other_password) => return Err(in_the_way("keys")),
         }),

@@ -173,6 +173,11 @@ impl Room {
         }
     }
 
+    /// The objects below a directory that are here.
+    pub(super) fn keys(&self, directory: &str) -> HashSet<Key> {
+        self.files(directory).into_iter().map(|found| found.key).collect()
+    }
+
     fn forget_bytes(&self, bytes: u64) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.bytes = state.bytes.map(|all| all.saturating_sub(bytes));
