@@ -115,7 +115,7 @@ impl Fault {
     pub fn class(&self) -> Class {
         match self {
             Self::Store(error) => match error.failure {
-                Failure::Transient | Failure::Throttled => Class::Retry,
+                Failure::Transient | Failure::Unreachable | Failure::Throttled => Class::Retry,
                 Failure::NotFound | Failure::Short => Class::Damaged,
                 Failure::Denied | Failure::NoSpace | Failure::Permanent => Class::WrongInput,
             },
@@ -133,6 +133,7 @@ impl Fault {
     pub fn advice(&self) -> &str {
         match self {
             Self::Store(error) => error.advice().unwrap_or(match error.failure {
+                Failure::Unreachable => "look at the location's host and port, and at the network",
                 Failure::Transient => "try again; if it stays, look at the network and the server",
                 Failure::Throttled => "try again later, or with fewer connections",
                 Failure::NotFound => {

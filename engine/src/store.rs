@@ -497,6 +497,8 @@ pub enum Failure {
     Short,
     /// Timed out, connection lost, the server in trouble: may work the next time.
     Transient,
+    /// Nobody is at that address: what a server does that starts again, and a wrong address.
+    Unreachable,
     /// The store asks for fewer requests: works after a pause.
     Throttled,
     /// Anything else; will not get better by itself.

@@ -178,7 +178,11 @@ fn may_pass(fault: &Fault) -> bool {
     match fault {
         Fault::Store(error) => matches!(
             error.failure,
-            Failure::Transient | Failure::Throttled | Failure::Denied | Failure::NoSpace
+            Failure::Transient
+                | Failure::Unreachable
+                | Failure::Throttled
+                | Failure::Denied
+                | Failure::NoSpace
         ),
         fault => fault.class() != Class::Damaged,
     }

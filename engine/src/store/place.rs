@@ -94,6 +94,7 @@ impl Place {
                 let webdav = WebDav::new(webdav, settings, &means.limiter, observer)?;
                 Ok(means.place(webdav, Names::Paths))
             }
+            #[allow(unreachable_patterns, reason = "a build may have every kind")]
             _ => Err(means.not_built(location)),
         }
     }

@@ -79,12 +79,19 @@ pub struct Patience {
     /// From the first failure on, while nothing has worked yet: more likely a wrong address than
     /// an outage.
     pub first_contact: Duration,
+    /// The same while nobody is at that address at all.
+    pub nobody: Duration,
     /// The most tries of one call; `None` for as many as fit.
     pub tries: Option<u32>,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { outage: Duration::from_mins(15), first_contact: Duration::from_mins(1), tries: None }
+        Self {
+            outage: Duration::from_mins(15),
+            first_contact: Duration::from_mins(1),
+            nobody: Duration::from_secs(5),
+            tries: None,
+        }
     }
 }

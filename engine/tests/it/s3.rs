@@ -290,9 +290,9 @@ fn an_address_where_nobody_listens_is_not_absence() {
     let address = listener.local_addr().expect("bound");
     drop(listener);
     let mut settings = settings();
-    settings.patience.first_contact = std::time::Duration::from_secs(1);
+    settings.patience.nobody = std::time::Duration::from_secs(1);
     let error = refused(&location(address, "bucket"), &settings);
-    assert_eq!(error.failure, Failure::Transient);
+    assert_eq!(error.failure, Failure::Unreachable);
     assert!(error.to_string().contains("cannot connect"), "{error}");
     assert!(error.advice().expect("advice").contains("host and port"));
 }

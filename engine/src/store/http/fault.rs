@@ -12,6 +12,9 @@ pub enum HttpError {
     /// Nobody could be reached.
     #[error("cannot connect: {0}")]
     Connect(String),
+    /// Nobody is there: a refused connection, a name that is not known.
+    #[error("cannot connect: {0}")]
+    Nobody(String),
     /// The server's certificate, or ours, is not accepted.
     #[error("{why}")]
     Tls {
@@ -70,7 +73,11 @@ impl HttpError {
             return Self::tls(&rustls::Error::General(io.to_string()));
         }
         let why = causes(&error);
-        if error.is_connect() { Self::Connect(why) } else { Self::Lost(why) }
+        match error.is_connect() {
+            true if is_nobody(&error, &why) => Self::Nobody(why),
+            true => Self::Connect(why),
+            false => Self::Lost(why),
+        }
     }
 
     fn tls(error: &rustls::Error) -> Self {
@@ -116,6 +123,7 @@ impl HttpError {
     pub fn failure(&self) -> Failure {
         match self {
             Self::Connect(_) | Self::Stuck(_) | Self::Lost(_) => Failure::Transient,
+            Self::Nobody(_) => Failure::Unreachable,
             Self::Tls { .. } | Self::TooLong(_) | Self::Setting { .. } => Failure::Permanent,
         }
     }
@@ -125,7 +133,9 @@ impl HttpError {
     pub fn advice(&self) -> Option<&'static str> {
         match self {
             Self::Tls { advice, .. } | Self::Setting { advice, .. } => Some(advice),
-            Self::Connect(_) => Some("look at the location's host and port, and at the network"),
+            Self::Connect(_) | Self::Nobody(_) => {
+                Some("look at the location's host and port, and at the network")
+            }
             Self::Stuck(_) | Self::Lost(_) | Self::TooLong(_) => None,
         }
     }
@@ -140,6 +150,15 @@ impl HttpError {
             None => error,
         }
     }
+}
+
+/// Whether a connection was not to be had because nobody listens, or because there is no such host.
+fn is_nobody(error: &reqwest::Error, why: &str) -> bool {
+    // The resolver's error has no kind of its own.
+    why.contains("failed to lookup address")
+        || find::<io::Error>(error).is_some_and(|io| {
+            matches!(io.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
+        })
 }
 
 /// The first cause of this type.

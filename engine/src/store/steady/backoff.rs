@@ -4,6 +4,9 @@ use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(30);
+/// How much less is waited for an answer that only some stores take back: they have tried again
+/// themselves before they gave it.
+const SHORTER: u32 = 5;
 
 /// The pause after try number `attempt` (from 1) has failed. It doubles from half a second to half
 /// a minute; `random` takes up to half of it away, so that many clients do not come back at once.
@@ -17,6 +20,11 @@ pub(super) fn pause(attempt: u32, random: u64, asked: Option<Duration>) -> Durat
     let pause = half + Duration::from_nanos(random % spread);
     // The jitter is kept: all who were asked to wait a minute would be back at the same moment.
     asked.map_or(pause, |asked| pause.max(asked.saturating_add(pause / 4)))
+}
+
+/// The pause before an answer that should be final is asked for again.
+pub(super) fn short_pause(attempt: u32, random: u64) -> Duration {
+    pause(attempt, random, None) / SHORTER
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Trying again.
 //!
 //! Invariants: only what may pass is tried again, and for a bounded time from the first failure on;
-//! at least once, however long the first try took.
+//! at least once, however long the first try took. Where nothing has ever answered, a wrong address
+//! is likelier than an outage, and it is said soon.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -75,7 +76,8 @@ impl Retry {
 
     /// What to wait after a failure; `None` where it is final.
     fn pause_after(&self, error: &StoreError, attempt: u32, since: Duration) -> Option<Duration> {
-        let may_pass = matches!(error.failure, Failure::Transient | Failure::Throttled);
+        let may_pass =
+            matches!(error.failure, Failure::Transient | Failure::Unreachable | Failure::Throttled);
         if !may_pass || error.failure == Failure::Throttled {
             self.answered.store(true, Ordering::Relaxed);
         }
@@ -86,11 +88,15 @@ impl Retry {
         if self.patience.tries.is_some_and(|tries| attempt >= tries.max(1)) {
             return None;
         }
+        let random = self.entropy.bytes().map_or(0, u64::from_le_bytes);
+        if !may_pass {
+            return Some(backoff::short_pause(attempt, random));
+        }
         let patience = match self.answered.load(Ordering::Relaxed) {
             true => self.patience.outage,
+            false if error.failure == Failure::Unreachable => self.patience.nobody,
             false => self.patience.first_contact,
         };
-        let random = self.entropy.bytes().map_or(0, u64::from_le_bytes);
         let pause = backoff::pause(attempt, random, error.pause());
         (attempt == 1 || since + pause <= patience).then_some(pause)
     }
@@ -161,8 +167,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_flaky_store_is_asked_five_times() {
         let (retry, _events) = retry(true, None);
-        let (result, calls, _took) = outcome(&retry, Failure::NotFound, 100).await;
+        let (result, calls, took) = outcome(&retry, Failure::NotFound, 100).await;
         assert_eq!((result.expect_err("failed").failure, calls), (Failure::NotFound, 5));
+        assert!(took < Duration::from_millis(1500), "{took:?}");
         let (result, calls, _took) = outcome(&retry, Failure::NotFound, 4).await;
         result.expect("the fifth answer counts");
         assert_eq!(calls, 5);
@@ -178,6 +185,18 @@ mod tests {
         let (result, _calls, took) = outcome(&retry, Failure::Transient, u32::MAX).await;
         result.expect_err("given up");
         assert!(took <= Duration::from_mins(15) && took > Duration::from_mins(14), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_where_nobody_is_is_given_up_within_seconds_unless_somebody_was_there() {
+        let (retry, _events) = retry(false, None);
+        let (result, calls, took) = outcome(&retry, Failure::Unreachable, u32::MAX).await;
+        result.expect_err("given up");
+        assert!(calls > 2 && took <= Duration::from_secs(5), "{calls} in {took:?}");
+        outcome(&retry, Failure::Unreachable, 2).await.0.expect("it starts again in time");
+        let (result, _calls, took) = outcome(&retry, Failure::Unreachable, u32::MAX).await;
+        result.expect_err("given up");
+        assert!(took > Duration::from_mins(14), "{took:?}");
     }
 
     #[tokio::test(start_paused = true)]
