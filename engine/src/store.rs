@@ -11,6 +11,8 @@
 //! Not here: which keys exist and in which order they are written (`protocol`), retries and limits
 //! (a wrapper around [`Backend`], so that every adapter behaves alike).
 
+#[cfg(feature = "b2")]
+pub mod b2;
 #[cfg(any(feature = "azure", feature = "gcs"))]
 pub mod bucket;
 pub mod cache;

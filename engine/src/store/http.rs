@@ -28,7 +28,7 @@ use tokio::time::Instant;
 pub use body::Incoming;
 pub use fault::HttpError;
 pub(super) use fault::find;
-#[cfg(any(feature = "rest", feature = "webdav"))]
+#[cfg(any(feature = "b2", feature = "rest", feature = "webdav"))]
 pub(super) use head::authorization;
 #[cfg(any(feature = "azure", feature = "gcs", feature = "rest", feature = "webdav"))]
 pub(super) use head::{asked_pause, is_page};

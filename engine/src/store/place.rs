@@ -2,6 +2,8 @@
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
+#[cfg(feature = "b2")]
+use super::b2::B2Remote;
 #[cfg(any(feature = "azure", feature = "gcs"))]
 use super::bucket;
 #[cfg(feature = "rclone")]
@@ -63,6 +65,12 @@ impl Place {
             Location::S3(at) => {
                 let (clock, limiter) = (Arc::clone(clock), &means.limiter);
                 let opened = S3Remote::new(at, settings, limiter, observer, clock)?;
+                Ok(means.place(opened, Names::Flat))
+            }
+            #[cfg(feature = "b2")]
+            Location::B2(bucket) => {
+                let (clock, limiter) = (Arc::clone(clock), &means.limiter);
+                let opened = B2Remote::new(bucket, settings, limiter, observer, clock)?;
                 Ok(means.place(opened, Names::Flat))
             }
             #[cfg(feature = "azure")]

@@ -1,6 +1,7 @@
 //! Behaviour of the engine, through its public surface.
 
 mod announcing;
+mod b2;
 mod backup;
 mod bucket;
 mod cache;

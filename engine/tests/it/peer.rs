@@ -18,6 +18,7 @@ pub(super) struct Restic {
     pub(super) version: (u32, u32),
     repository: PathBuf,
     options: Vec<String>,
+    environment: Vec<(&'static str, String)>,
     password: String,
 }
 
@@ -42,13 +43,21 @@ impl Restic {
         let version = (parts.next().expect("major"), parts.next().expect("minor"));
         let password = "secret".to_owned();
         let repository = repository.to_owned();
-        Some(Self { version, repository, options: Vec::new(), password })
+        let (options, environment) = <_>::default();
+        Some(Self { version, repository, options, environment, password })
     }
 
     /// The same for a repository in a store, with options for its backend.
     pub(super) fn reaching(location: &str, options: &[String]) -> Option<Self> {
         let options = options.to_vec();
         Some(Self { options, ..Self::at(Path::new(location))? })
+    }
+
+    /// The same with a variable set.
+    #[must_use]
+    pub(super) fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.environment.push((name, value.to_owned()));
+        self
     }
 
     /// Whether it is no older than that; told where it is.
@@ -91,6 +100,7 @@ impl Restic {
             .arg(&self.repository)
             .args(self.options.iter().flat_map(|option| ["-o", option.as_str()]))
             .args(arguments)
+            .envs(self.environment.iter().map(|(name, value)| (*name, value)))
             .env("RESTIC_PASSWORD", &self.password)
             .env_remove("RESTIC_COMPRESSION")
             .stdin(Stdio::null());

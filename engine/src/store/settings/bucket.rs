@@ -54,6 +54,8 @@ pub struct Gcs {
 pub struct GcsCredentials {
     /// A token that is used as it is.
     pub access_token: Option<SecretText>,
+    /// What such a file as the next one holds, for a service account's key.
+    pub key: Option<SecretText>,
     /// A file with a service account's key, a user's login or a federated identity.
     pub file: Option<PathBuf>,
     /// Where the service's command line leaves such a file.
@@ -63,12 +65,21 @@ pub struct GcsCredentials {
 }
 
 /// Backblaze B2.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct B2 {
-    /// The application key's id, or the account's.
+    /// The application key's id.
     pub key_id: Option<String>,
     /// The application key.
     pub key: Option<SecretText>,
+    /// Where an account says which region it is in.
+    pub account_service: String,
+}
+
+impl Default for B2 {
+    fn default() -> Self {
+        let account_service = "https://api.backblazeb2.com".to_owned();
+        Self { key_id: None, key: None, account_service }
+    }
 }
 
 /// OpenStack Swift.

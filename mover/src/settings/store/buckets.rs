@@ -40,6 +40,7 @@ pub(super) fn gcs(options: &mut Options, variables: &Variables) -> Result<Gcs, F
         endpoint: variables.plain("STORAGE_EMULATOR_HOST")?,
         credentials: GcsCredentials {
             access_token: secret(variables, "GOOGLE_ACCESS_TOKEN")?,
+            key: None,
             file: variables.get("GOOGLE_APPLICATION_CREDENTIALS").map(PathBuf::from),
             home: variables.get("HOME").map(PathBuf::from),
             anonymous: false,
@@ -48,7 +49,11 @@ pub(super) fn gcs(options: &mut Options, variables: &Variables) -> Result<Gcs, F
 }
 
 pub(super) fn b2(variables: &Variables) -> Result<B2, Failure> {
-    Ok(B2 { key_id: variables.plain("B2_ACCOUNT_ID")?, key: secret(variables, "B2_ACCOUNT_KEY")? })
+    Ok(B2 {
+        key_id: variables.plain("B2_ACCOUNT_ID")?,
+        key: secret(variables, "B2_ACCOUNT_KEY")?,
+        ..B2::default()
+    })
 }
 
 /// The first variable of each pair or more that is set, as the versions of the service name them.
