@@ -38,6 +38,9 @@ pub mod settings;
 #[cfg(feature = "sftp")]
 pub mod sftp;
 pub mod steady;
+mod stem;
+#[cfg(feature = "swift")]
+pub mod swift;
 pub mod trace;
 #[cfg(feature = "webdav")]
 pub mod webdav;

@@ -15,5 +15,6 @@ pub mod s3;
 pub mod segments;
 pub mod server;
 pub mod stale;
+pub mod swift;
 pub mod toxic;
 pub mod tree;

@@ -15,7 +15,7 @@ mod fault;
 mod head;
 mod tls;
 mod watch;
-#[cfg(any(feature = "azure", feature = "gcs", feature = "webdav"))]
+#[cfg(any(feature = "azure", feature = "gcs", feature = "swift", feature = "webdav"))]
 mod witness;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -30,9 +30,16 @@ pub use fault::HttpError;
 pub(super) use fault::find;
 #[cfg(any(feature = "b2", feature = "rest", feature = "webdav"))]
 pub(super) use head::authorization;
-#[cfg(any(feature = "azure", feature = "gcs", feature = "rest", feature = "webdav"))]
+#[cfg(any(
+    feature = "azure",
+    feature = "b2",
+    feature = "gcs",
+    feature = "rest",
+    feature = "swift",
+    feature = "webdav"
+))]
 pub(super) use head::{asked_pause, is_page};
-#[cfg(any(feature = "azure", feature = "gcs", feature = "webdav"))]
+#[cfg(any(feature = "azure", feature = "gcs", feature = "swift", feature = "webdav"))]
 pub(super) use witness::{Meaning, Seen, seen};
 
 use self::{body::Outgoing, watch::Watch};

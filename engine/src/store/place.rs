@@ -14,6 +14,8 @@ use super::rest::Rest;
 use super::s3::S3Remote;
 #[cfg(feature = "sftp")]
 use super::sftp::Sftp;
+#[cfg(feature = "swift")]
+use super::swift::Swift;
 #[cfg(feature = "webdav")]
 use super::webdav::WebDav;
 use super::{
@@ -97,6 +99,11 @@ impl Place {
             }
             #[cfg(feature = "sftp")]
             Location::Sftp(sftp) => Ok(means.place(Sftp::new(sftp, settings)?, Names::Paths)),
+            #[cfg(feature = "swift")]
+            Location::Swift(container) => {
+                let swift = Swift::new(container, settings, &means.limiter, observer)?;
+                Ok(means.place(swift, Names::Flat))
+            }
             #[cfg(feature = "webdav")]
             Location::WebDav(webdav) => {
                 let webdav = WebDav::new(webdav, settings, &means.limiter, observer)?;
@@ -143,12 +150,8 @@ impl Means<'_> {
 
     fn not_built(&self, location: &Location) -> StoreError {
         let why = format!("this build has no support for {}:", location.scheme().word());
-        let advice = match location {
-            Location::B2(_) => "use s3: with the service's S3 endpoint, or rclone:",
-            Location::Swift(_) => "use rclone:, or s3: where the service speaks it too",
-            _ => "use a build that has it",
-        };
-        StoreError::new(Failure::Permanent, "open", location.to_string(), why).advising(advice)
+        StoreError::new(Failure::Permanent, "open", location.to_string(), why)
+            .advising("use a build that has it")
     }
 }
 

@@ -35,6 +35,7 @@ mod scene;
 mod sftp;
 mod source;
 mod store;
+mod swift;
 mod targets;
 mod tls;
 mod two_writers;

@@ -75,7 +75,13 @@ pub(super) fn place(location: &str, settings: &StoreSettings) -> Place {
 
 /// restic and Windlass take turns in an empty repository at `location`.
 pub(super) fn check_interop(location: &str, options: &[String], settings: &StoreSettings) {
-    let Some(restic) = Restic::reaching(location, options) else { return };
+    if let Some(restic) = Restic::reaching(location, options) {
+        take_turns(&restic, location, settings);
+    }
+}
+
+/// The same with this restic.
+pub(super) fn take_turns(restic: &Restic, location: &str, settings: &StoreSettings) {
     let scene = Scene::new();
     scene.write("small", "text");
     scene.write("deep/er/empty", "");
