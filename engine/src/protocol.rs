@@ -319,6 +319,16 @@ impl Protocol {
         }
     }
 
+    /// Whether an object is to outlast whoever made it, so that nobody should be able to remove it;
+    /// announcements, logs and the like are not.
+    #[must_use]
+    pub fn outlasts(&self, key: &Key) -> bool {
+        match self {
+            Self::Restic(_) => restic::outlasts(key),
+            Self::Kopia(_) => kopia::outlasts(key),
+        }
+    }
+
     /// Removes temporary files of writers that were killed, where nobody else can be writing them.
     pub async fn sweep(&self, presence: &Presence) -> Result<Swept, Fault> {
         match (self, presence) {

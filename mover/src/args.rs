@@ -75,6 +75,10 @@ pub(crate) struct GlobalArgs {
     /// RESTIC_REPOSITORY_FILE]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) repository_file: Option<PathBuf>,
+    /// kopia's configuration of a connection, whose repository is to be read; the same as -r
+    /// kopia:FILE
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) kopia_config: Option<PathBuf>,
     /// File to read the password from [env: WINDLASS_PASSWORD_FILE, RESTIC_PASSWORD_FILE,
     /// KOPIA_PASSWORD_FILE]
     #[arg(short, long, global = true, value_name = "FILE")]

@@ -131,13 +131,15 @@ impl Session {
     ) -> Result<Created, Failure> {
         let location = chosen.location();
         let (password, key_file) = match chosen {
-            Chosen::Given(_) => (self.password(Purpose::Create).await?, None),
+            Chosen::Given(_) | Chosen::Connected(_) => {
+                (self.password(Purpose::Create).await?, None)
+            }
             Chosen::Default(default) => {
                 let password = default.new_password(&self.environment.entropy)?;
                 (password, Some(default.key_file()))
             }
         };
-        let place = self.place(&location)?;
+        let place = self.place(chosen)?;
         let id = Repository::init(&place, &password, options, &self.environment).await?;
         Ok(Created { id, location: location.to_string(), key_file })
     }
@@ -154,6 +156,7 @@ impl Session {
                 }
                 (location.clone(), self.password(Purpose::Open).await?)
             }
+            Chosen::Connected(_) => (chosen.location(), self.password(Purpose::Open).await?),
             Chosen::Default(default) => {
                 let password = default.password()?;
                 self.output.using_default_repository(default);
@@ -165,7 +168,7 @@ impl Session {
             Copies::None => None,
         };
         let options = OpenOptions { cache, ..self.settings.open_options()? };
-        let place = self.place(&location)?;
+        let place = self.place(chosen)?;
         let repository = tokio::select! {
             opened = Repository::open(&place, &password, &options, self.environment.clone()) => {
                 opened?
@@ -188,9 +191,10 @@ impl Session {
         Ok(Some(CacheOptions { base, objects, limit_bytes, observer }))
     }
 
-    /// What reaches a location.
-    pub(crate) fn place(&self, location: &Location) -> Result<Place, Failure> {
-        let settings = self.settings.store_settings(location)?;
+    /// What reaches the chosen repository.
+    pub(crate) fn place(&self, chosen: &Chosen) -> Result<Place, Failure> {
+        let settings = self.settings.store_settings(chosen)?;
+        let location = &chosen.location();
         if matches!(location, Location::Local(_)) && self.settings.transport.is_limited() {
             self.output.warn("--limit-upload and --limit-download have no effect on a directory");
         }

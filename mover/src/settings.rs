@@ -6,6 +6,7 @@
 //!
 //! Not here: opening anything (`session`).
 
+pub(crate) mod connection;
 pub(crate) mod environment;
 mod features;
 mod options;
@@ -34,6 +35,7 @@ use crate::{
     location::{self, Location},
     units,
 };
+use connection::Connection;
 use environment::Variables;
 use transport::Transport;
 
@@ -41,6 +43,8 @@ use transport::Transport;
 const MOST_FILE_BYTES: u64 = 64 << 20;
 /// Files that are read at the same time at most.
 const MOST_READERS: u64 = 1024;
+/// What is before the file of a connection in a location.
+const CONNECTION: &str = "kopia:";
 /// How large packs are where nothing was said.
 const PACK_MIB: u64 = 16;
 
@@ -64,6 +68,8 @@ pub(crate) struct Settings {
 pub(crate) enum Chosen {
     /// Somebody said where.
     Given(Location),
+    /// kopia was told where.
+    Connected(Box<Connection>),
     /// Nobody did.
     Default(DefaultRepository),
 }
@@ -73,6 +79,7 @@ impl Chosen {
     pub(crate) fn location(&self) -> Location {
         match self {
             Self::Given(location) => location.clone(),
+            Self::Connected(connection) => connection.location.clone(),
             Self::Default(default) => default.location(),
         }
     }
@@ -111,9 +118,15 @@ impl Settings {
             None => variables.of("WINDLASS_", "LINEAGE")?,
         };
         let lineage = lineage.filter(|name| !name.is_empty());
-        if global.repo.is_some() && global.repository_file.is_some() {
+        let places = [
+            ("--repo", global.repo.is_some()),
+            ("--repository-file", global.repository_file.is_some()),
+            ("--kopia-config", global.kopia_config.is_some()),
+        ];
+        let mut given = places.iter().filter(|(_name, is_given)| *is_given);
+        if let (Some((one, _)), Some((other, _))) = (given.next(), given.next()) {
             return Err(Failure::input(
-                "options --repo and --repository-file are mutually exclusive",
+                format!("options {one} and {other} are mutually exclusive"),
                 "give one of them",
             ));
         }
@@ -136,14 +149,17 @@ impl Settings {
     /// The repository to work on.
     pub(crate) fn chosen(&self) -> Result<Chosen, Failure> {
         if let Some(text) = self.global.repo.as_deref().filter(|text| !text.is_empty()) {
-            return Ok(Chosen::Given(location::parse(text)?));
+            return chosen_by(text);
         }
         if let Some(file) = &self.global.repository_file {
             return location_in(file);
         }
+        if let Some(file) = &self.global.kopia_config {
+            return Ok(Chosen::Connected(Box::new(Connection::read(file)?)));
+        }
         for prefix in environment::PREFIXES {
             if let Some(text) = self.variables.of(prefix, "REPOSITORY")? {
-                return Ok(Chosen::Given(location::parse(&text)?));
+                return chosen_by(&text);
             }
             if let Some(file) = self.variables.path_of(prefix, "REPOSITORY_FILE") {
                 return location_in(&file);
@@ -170,9 +186,13 @@ impl Settings {
     }
 
     /// How to reach it.
-    pub(crate) fn store_settings(&self, location: &Location) -> Result<StoreSettings, Failure> {
-        let settings = store::settings(location, &self.transport, &self.variables)?;
-        Ok(StoreSettings { spool: self.cache_directory()?, ..settings })
+    pub(crate) fn store_settings(&self, chosen: &Chosen) -> Result<StoreSettings, Failure> {
+        let settings = store::settings(&chosen.location(), &self.transport, &self.variables)?;
+        let settings = StoreSettings { spool: self.cache_directory()?, ..settings };
+        Ok(match chosen {
+            Chosen::Connected(connection) => connection.over(settings),
+            Chosen::Given(_) | Chosen::Default(_) => settings,
+        })
     }
 
     /// How large the cache of one repository may become.
@@ -240,5 +260,13 @@ fn location_in(file: &Path) -> Result<Chosen, Failure> {
             "write the location into its first line",
         ));
     }
-    Ok(Chosen::Given(location::parse(&text)?))
+    chosen_by(&text)
+}
+
+/// What a location names.
+fn chosen_by(text: &str) -> Result<Chosen, Failure> {
+    match text.strip_prefix(CONNECTION) {
+        Some(file) => Ok(Chosen::Connected(Box::new(Connection::read(Path::new(file))?))),
+        None => Ok(Chosen::Given(location::parse(text)?)),
+    }
 }

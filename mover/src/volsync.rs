@@ -161,7 +161,7 @@ impl Run {
         let settings = Settings::new(container.global(lineage)?, self.variables.clone())?;
         // What would be found out later, when something was done already.
         settings.source_threads(None)?;
-        settings.store_settings(&settings.chosen()?.location())?;
+        settings.store_settings(&settings.chosen()?)?;
         let session = Session {
             settings: Arc::new(settings),
             output: Arc::clone(output),

@@ -20,7 +20,8 @@ use super::swift::Swift;
 use super::webdav::WebDav;
 use super::{
     Failure, Store, StoreError, layout::Layout, limit::Limiter, local::LocalStore,
-    location::Location, remote::Remote, settings::StoreSettings, steady::Line, trace::Observer,
+    location::Location, remote::Remote, settings::StoreSettings, steady::Line, stem::Stemmed,
+    trace::Observer,
 };
 use crate::{clock::Clock, entropy::Entropy};
 
@@ -143,7 +144,14 @@ struct Means<'a> {
 impl Means<'_> {
     /// A server where objects lie where layouts say.
     fn place(&self, remote: impl Remote, names: Names) -> Place {
-        let line = Line::new(remote, self.settings, &self.limiter, self.observer, self.entropy);
+        let (settings, limiter) = (self.settings, &self.limiter);
+        let line = match settings.stem.as_str() {
+            "" => Line::new(remote, settings, limiter, self.observer, self.entropy),
+            stem => {
+                let remote = Stemmed::new(remote, stem);
+                Line::new(remote, settings, limiter, self.observer, self.entropy)
+            }
+        };
         let open = move |layout| Store::new(line.store(layout));
         Place { with_layout: Arc::new(open), names }
     }

@@ -31,6 +31,8 @@ pub type SecretText = Password;
 /// How stores are reached. The parts of services that a location does not use are not looked at.
 #[derive(Clone, Debug, Default)]
 pub struct StoreSettings {
+    /// What the names of all objects in a bucket begin with, after the location's own prefix.
+    pub stem: String,
     /// Requests that may be under way at once; `None` for what suits the service.
     pub connections: Option<NonZeroUsize>,
     /// Bytes on their way, whatever they are for.

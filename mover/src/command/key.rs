@@ -196,7 +196,7 @@ async fn remove(repository: &Repository, key: &str) -> Result<String, Failure> {
 }
 
 async fn reopen(id: &str, password: &Password, session: &Session) -> Result<Repository, Failure> {
-    let place = session.place(&session.settings.chosen()?.location())?;
+    let place = session.place(&session.settings.chosen()?)?;
     let options = OpenOptions { key_hint: Some(id.to_owned()), ..OpenOptions::default() };
     Ok(Repository::open(&place, password, &options, session.environment.clone()).await?)
 }

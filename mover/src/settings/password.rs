@@ -2,7 +2,8 @@
 //!
 //! Invariants
 //! - Options first, then `WINDLASS_…`, `RESTIC_…`, `KOPIA_…`, each as a command, a file or plain;
-//!   then the terminal, or a line of standard input where there is none.
+//!   then what kopia keeps beside its configuration, where that was named; then the terminal, or a
+//!   line of standard input where there is none.
 //! - An empty password is refused unless that was asked for in so many words.
 //! - A password is never an argument and never printed.
 
@@ -68,7 +69,13 @@ impl Settings {
                 .iter()
                 .any(|name| self.variables.get(format!("{prefix}{name}")).is_some())
         });
-        Ok(by_option || by_variable || matches!(self.chosen()?, Chosen::Default(_)))
+        Ok(by_option
+            || by_variable
+            || match self.chosen()? {
+                Chosen::Default(_) => true,
+                Chosen::Connected(connection) => connection.password()?.is_some(),
+                Chosen::Given(_) => false,
+            })
     }
 
     /// A password that an option or a variable gives.
@@ -88,7 +95,10 @@ impl Settings {
                 return Ok(Some(text));
             }
         }
-        Ok(None)
+        match self.chosen()? {
+            Chosen::Connected(connection) => connection.password(),
+            Chosen::Given(_) | Chosen::Default(_) => Ok(None),
+        }
     }
 }
 

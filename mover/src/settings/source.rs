@@ -50,6 +50,7 @@ impl Settings {
         let global = GlobalArgs {
             repo: source.from_repo.clone(),
             repository_file: source.from_repository_file.clone(),
+            kopia_config: None,
             password_file: source.from_password_file.clone(),
             password_command: source.from_password_command.clone(),
             insecure_no_password: source.from_insecure_no_password,

@@ -6,6 +6,7 @@ mod bad_input;
 mod beside;
 mod cache;
 mod check;
+mod connection;
 mod copy;
 mod default_repository;
 mod forge;

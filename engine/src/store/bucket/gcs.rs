@@ -46,6 +46,10 @@ pub fn open(
         let token = std::str::from_utf8(token.expose())
             .map_err(|_secret| unusable(&name, "the access token is not text"))?;
         builder = builder.with_bearer_token(token);
+    } else if let Some(key) = &given.key {
+        let key = std::str::from_utf8(key.expose())
+            .map_err(|_secret| unusable(&name, "the service account's key is not text"))?;
+        builder = builder.with_service_account_key(key);
     } else if let Some(file) = given.file.as_ref().or(given.home.as_ref().filter(|f| f.exists())) {
         // The library repeats the path and not what is in it.
         fs::metadata(file).map_err(|error| {

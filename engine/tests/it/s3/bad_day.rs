@@ -138,7 +138,7 @@ fn an_unchanged_backup_makes_these_requests_and_no_others() {
     day.scene.back_up(&open(day.cloud.address()).expect("opened"));
     let repository = open(day.toxic.address()).expect("opened");
     let opening = asked(&day.toxic);
-    assert_eq!(opening, ["GET config", "GET keys", "GET kopia.repository", "GET list"]);
+    assert_eq!(opening, ["GET config", "GET keys", "GET kopia.repository", "GET list keys"]);
     day.scene.back_up(&repository);
     let mut backup = asked(&day.toxic);
     // The directories above the source may have changed, and then there is a pack of their trees.

@@ -345,7 +345,7 @@ fn own_trees(
 ) -> Result<Vec<Vec<u8>>, Failure> {
     let repository = match settings.chosen()? {
         Chosen::Default(default) => Some(default.path()),
-        Chosen::Given(_) => None,
+        Chosen::Given(_) | Chosen::Connected(_) => None,
     };
     let trees = repository.into_iter().chain(settings.cache_directory()?);
     let is_reached = |tree: &PathBuf| {
