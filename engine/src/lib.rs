@@ -86,6 +86,7 @@ pub mod filter;
 pub mod find;
 pub mod forget;
 pub mod heap;
+pub mod immutability;
 pub mod index;
 mod mark;
 pub mod model;

@@ -260,6 +260,21 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Removes one object; a missing one is [`Failure::NotFound`] where the store says so.
     async fn delete(&self, key: &Key) -> Result<(), StoreError>;
 
+    /// Until when the store lets nobody delete an object; `None` where it lets whoever may.
+    async fn kept_until(&self, key: &Key) -> Result<Option<SystemTime>, StoreError> {
+        Err(remote::keeps_nothing(key.as_str()))
+    }
+
+    /// Keeps an object for as long from now on as a new one would be, and says until when.
+    async fn keep(&self, key: &Key) -> Result<SystemTime, StoreError> {
+        Err(remote::keeps_nothing(key.as_str()))
+    }
+
+    /// How long new objects are kept, where that was asked for.
+    fn keeps_for(&self) -> Option<Duration> {
+        None
+    }
+
     /// Temporary files that writers left or are still writing; none where there can be none.
     async fn leftovers(&self) -> Result<Vec<Leftover>, StoreError> {
         Ok(Vec::new())
@@ -415,6 +430,21 @@ impl Store {
     /// Removes one object. The caller's right to do so is a type of `protocol`.
     pub(crate) async fn delete(&self, key: &Key) -> Result<(), StoreError> {
         self.0.delete(key).await
+    }
+
+    /// Until when the store lets nobody delete an object.
+    pub(crate) async fn kept_until(&self, key: &Key) -> Result<Option<SystemTime>, StoreError> {
+        self.0.kept_until(key).await
+    }
+
+    /// Keeps an object for as long from now on as a new one would be, and says until when.
+    pub(crate) async fn keep(&self, key: &Key) -> Result<SystemTime, StoreError> {
+        self.0.keep(key).await
+    }
+
+    /// How long new objects are kept, where that was asked for.
+    pub(crate) fn keeps_for(&self) -> Option<Duration> {
+        self.0.keeps_for()
     }
 
     /// Temporary files that writers left or are still writing.

@@ -210,3 +210,10 @@ async fn read_manifests_at(
         .and_then(|()| manifest::decode(&plain))
         .map_err(damaged)
 }
+
+/// Whether an object is of those that a repository consists of: packs, index objects, and the two
+/// that say what it is. Sessions, logs and what maintenance notes go with their makers.
+pub(super) fn outlasts(key: &Key) -> bool {
+    let name = key.as_str();
+    name == "kopia.repository" || name == "kopia.blobcfg" || name.starts_with(['p', 'q', 'n', 'x'])
+}

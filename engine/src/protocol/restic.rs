@@ -349,6 +349,11 @@ async fn open_document(store: &Store, codec: &Codec, name: FileName) -> Result<V
     Ok(json)
 }
 
+/// Whether an object is of those that a repository consists of.
+pub(super) fn outlasts(key: &Key) -> bool {
+    FileName::parse(key.as_str()).is_some_and(|name| name.kind() != FileKind::Lock)
+}
+
 /// The key of a file in the store.
 pub(super) fn key_of(name: FileName) -> Key {
     Key::new(name.to_string())

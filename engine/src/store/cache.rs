@@ -17,6 +17,7 @@ use std::{
     collections::{HashMap, HashSet},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
 };
 
 use async_trait::async_trait;
@@ -236,6 +237,18 @@ impl Backend for Cached {
         let key = key.clone();
         self.on_disk(move |room| room.remove(&key)).await;
         Ok(())
+    }
+
+    async fn kept_until(&self, key: &Key) -> Result<Option<SystemTime>, StoreError> {
+        self.inner.kept_until(key).await
+    }
+
+    async fn keep(&self, key: &Key) -> Result<SystemTime, StoreError> {
+        self.inner.keep(key).await
+    }
+
+    fn keeps_for(&self) -> Option<Duration> {
+        self.inner.keeps_for()
     }
 
     async fn leftovers(&self) -> Result<Vec<Leftover>, StoreError> {

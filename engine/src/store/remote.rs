@@ -15,12 +15,15 @@
 //! Not here: keys and layouts (an adapter sees relative names), empty ranges, limits, listings that
 //! must not repeat a name.
 
-use std::{fmt, time::SystemTime};
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Existing, Range, StoreError};
+use super::{Existing, Failure, Range, StoreError};
 
 /// What an adapter can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +108,28 @@ pub trait Remote: Send + Sync + fmt::Debug + 'static {
 
     /// Removes an object. Where the server does not say whether there was one, it is success.
     async fn delete(&self, name: &str) -> Result<(), StoreError>;
+
+    /// Until when the server lets nobody delete an object; `None` where it lets whoever may.
+    async fn kept_until(&self, name: &str) -> Result<Option<SystemTime>, StoreError> {
+        Err(keeps_nothing(name))
+    }
+
+    /// Keeps an object for as long from now on as a new one would be, and says until when.
+    async fn keep(&self, name: &str) -> Result<SystemTime, StoreError> {
+        Err(keeps_nothing(name))
+    }
+
+    /// How long new objects are kept, where that was asked for.
+    fn keeps_for(&self) -> Option<Duration> {
+        None
+    }
+}
+
+/// The answer of a store that knows nothing of keeping objects from deletion.
+pub(super) fn keeps_nothing(name: &str) -> StoreError {
+    let why = "this kind of store does not say what it keeps from deletion";
+    StoreError::new(Failure::Permanent, "stat", name, why)
+        .advising("use s3: in a bucket that was made with object lock")
 }
 
 /// Whether objects whose names start with `prefix` can be in `directory` or below it.

@@ -32,7 +32,8 @@ use aws_sdk_s3::{
     error::{ProvideErrorMetadata, SdkError},
     primitives::{ByteStream, DateTime},
     types::{
-        BucketLocationConstraint, CreateBucketConfiguration, Object, ObjectLockMode, StorageClass,
+        BucketLocationConstraint, CreateBucketConfiguration, Object, ObjectLockMode,
+        ObjectLockRetention, ObjectLockRetentionMode, StorageClass,
     },
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -57,7 +58,11 @@ use crate::clock::Clock;
 const ARCHIVES: [&str; 2] = ["GLACIER", "DEEP_ARCHIVE"];
 /// Objects that must go away when their maker does.
 const SHORT_LIVED: &str = "locks/";
-const CONNECTIONS: usize = 5;
+/// What servers say of objects that nothing keeps. The last is the service's own word where the
+/// bucket was made without locks.
+const NOT_LOCKED: [&str; 3] =
+    ["NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError", "InvalidRequest"];
+pub(super) const CONNECTIONS: usize = 5;
 /// More than any object has.
 const MOST_BYTES: u64 = 4 << 30;
 const REGION_OF_OLD: &str = "us-east-1";
@@ -258,10 +263,7 @@ impl S3Remote {
         let class = class.filter(|class| rules.may_be_cold || !ARCHIVES.contains(class));
         let lock = self.settings.lock.filter(|_lock| !name.starts_with(SHORT_LIVED));
         let until = lock.map(|lock| self.locked_until(lock));
-        let mode = lock.map(|lock| match lock.mode {
-            LockMode::Governance => ObjectLockMode::Governance,
-            LockMode::Compliance => ObjectLockMode::Compliance,
-        });
+        let mode = lock.map(|lock| ObjectLockMode::from(mode_word(lock.mode)));
         // The service demands a checksum of its own for objects that are locked.
         let md5 = lock.map(|_lock| STANDARD.encode(Md5::digest(bytes)));
         let put = |client: Client| {
@@ -427,6 +429,52 @@ impl Remote for S3Remote {
         let key = self.key(name);
         let delete = |client: Client| client.delete_object().bucket(self.bucket()).key(&key).send();
         self.ask(delete).await.map(drop).map_err(|failed| flat(failed, "delete", name))
+    }
+
+    async fn kept_until(&self, name: &str) -> Result<Option<SystemTime>, StoreError> {
+        let key = self.key(name);
+        let ask =
+            |client: Client| client.get_object_retention().bucket(self.bucket()).key(&key).send();
+        let answer = match self.ask(ask).await {
+            Ok(answer) => answer,
+            // Of the object, or of the whole bucket.
+            Err(Ok(refusal)) if NOT_LOCKED.contains(&refusal.code.as_str()) => return Ok(None),
+            Err(failed) => return Err(flat(failed, "stat", name)),
+        };
+        let until = answer.retention().and_then(ObjectLockRetention::retain_until_date);
+        let now = self.clock.now().seconds;
+        Ok(until.filter(|until| until.secs() > now).map(|until| whole_seconds(Some(until))))
+    }
+
+    async fn keep(&self, name: &str) -> Result<SystemTime, StoreError> {
+        let Some(lock) = self.settings.lock else {
+            let why = "nobody says for how long objects are kept";
+            return Err(StoreError::new(Failure::Permanent, "keep", name, why)
+                .advising("give -o s3.object-lock=… and -o s3.object-lock-days=…"));
+        };
+        let key = self.key(name);
+        let until = self.locked_until(lock);
+        let retention = ObjectLockRetention::builder()
+            .mode(ObjectLockRetentionMode::from(mode_word(lock.mode)))
+            .retain_until_date(until)
+            .build();
+        let keep = |client: Client| {
+            let keep = client.put_object_retention().bucket(self.bucket()).key(&key);
+            keep.retention(retention.clone()).send()
+        };
+        self.ask(keep).await.map_err(|failed| flat(failed, "keep", name))?;
+        Ok(whole_seconds(Some(&until)))
+    }
+
+    fn keeps_for(&self) -> Option<Duration> {
+        self.settings.lock.map(|lock| lock.period)
+    }
+}
+
+fn mode_word(mode: LockMode) -> &'static str {
+    match mode {
+        LockMode::Governance => "GOVERNANCE",
+        LockMode::Compliance => "COMPLIANCE",
     }
 }
 

@@ -22,6 +22,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::{Duration, SystemTime},
 };
 
 use async_trait::async_trait;
@@ -313,6 +314,23 @@ impl Backend for Steady {
             }
         };
         shared.call(("delete", &name), true, |()| 0, delete).await
+    }
+
+    async fn kept_until(&self, key: &Key) -> Result<Option<SystemTime>, StoreError> {
+        let name = self.name("stat", key)?;
+        let shared = &self.line.0;
+        let ask = || shared.remote.kept_until(&name);
+        shared.call(("stat", &name), true, |_kept| 0, ask).await
+    }
+
+    async fn keep(&self, key: &Key) -> Result<SystemTime, StoreError> {
+        let name = self.name("keep", key)?;
+        let shared = &self.line.0;
+        shared.call(("keep", &name), true, |_kept| 0, || shared.remote.keep(&name)).await
+    }
+
+    fn keeps_for(&self) -> Option<Duration> {
+        self.line.0.remote.keeps_for()
     }
 
     fn draft(&self, expected_bytes: u64) -> Result<Box<dyn Draft>, StoreError> {

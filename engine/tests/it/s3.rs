@@ -2,6 +2,9 @@
 //! refusal is made of.
 
 mod bad_day;
+mod kept;
+mod renewed;
+mod warm;
 
 use std::{
     net::SocketAddr,

@@ -3,6 +3,7 @@
 //! Invariants: damage is told as it is found, on standard error, and ends with code 1; what is
 //! suggested then is told once, at the end.
 
+mod immutability;
 mod rolling;
 
 use std::sync::Arc;
@@ -48,6 +49,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=3650))]
     #[arg(conflicts_with_all = ["read_data", "read_data_subset", "snapshots", "hosts", "tags", "paths"])]
     rolling: Option<u16>,
+    /// Tell what could be deleted by whoever has the credentials, and until when the rest is kept
+    /// (S3 with object lock); nothing else is looked at
+    #[arg(long, conflicts_with_all = ["read_data", "read_data_subset", "rolling", "snapshots"])]
+    immutability: bool,
+    /// And keep everything as long from now on as new objects: -o s3.object-lock-days
+    #[arg(long, requires = "immutability")]
+    renew: bool,
     /// Has no effect
     #[arg(long, hide_short_help = true)]
     check_unused: bool,
@@ -87,6 +95,9 @@ struct AffectedJson {
 }
 
 pub(crate) async fn run(args: Args, session: &Session) -> Result<Outcome, Failure> {
+    if args.immutability {
+        return immutability::run(args.renew, session).await;
+    }
     let read = args.read()?;
     let filter = args.filter.filter(&session.settings)?;
     let repository = match args.with_cache {

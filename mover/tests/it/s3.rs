@@ -10,7 +10,7 @@ use std::{
 
 use windlass_testkit::{
     s3::{KEY_ID, Rules, S3Server, SECRET_KEY},
-    toxic::{Dose, Poison, Toxic},
+    toxic::{self, Dose, Poison, Toxic},
 };
 
 use crate::{
@@ -289,4 +289,94 @@ fn limits_hold_on_the_way_to_a_server() {
     assert!(slow > Duration::from_millis(1500), "{slow:?}");
     let slow = timed(&["restore", "latest", "--target=out", "--limit-download=200"]);
     assert!(slow > Duration::from_millis(1500), "{slow:?}");
+}
+
+#[test]
+fn connections_are_no_more_than_was_said() {
+    let cloud = Cloud::with_repository();
+    for number in 0..6 {
+        let content = crate::place::noise(number, 5 << 20);
+        cloud.place.write(&format!("src/{number}"), &content);
+    }
+    let slow = Poison::Latency(Duration::from_millis(80));
+    cloud.toxic.add(Dose::of("PUT", "/data/", 0, 99, slow));
+    for (connections, most) in [("s3.connections=1", 1), ("s3.connections=2", 2)] {
+        let host = format!("host-{most}");
+        drop(cloud.toxic.take_seen());
+        let args = ["backup", "src", "--pack-size=4", "--force", "--host", &host];
+        let options = ["-o", connections, "-o", "local.connections=9"];
+        // Something new for each.
+        cloud.place.write("src/more", &crate::place::noise(90 + most as u64, 9 << 20));
+        cloud.done(&[&args[..], &options[..]].concat());
+        let mut seen = cloud.toxic.take_seen();
+        seen.retain(|seen| seen.method == "PUT" && seen.target.contains("/data/"));
+        assert!(seen.len() >= 2, "{seen:?}");
+        assert_eq!(toxic::at_once(&seen), most, "{seen:?}");
+    }
+}
+
+#[test]
+fn an_address_where_nobody_is_is_told_within_seconds() {
+    let place = Place::new();
+    let nobody = {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        listener.local_addr().expect("bound")
+    };
+    let began = Instant::now();
+    let locations = [
+        format!("s3:http://{nobody}/{BUCKET}/r"),
+        format!("rest:http://{nobody}/r/"),
+        format!("webdav:http://{nobody}/r"),
+        "azure:container:/r".to_owned(),
+    ];
+    // At once, so that the test takes no longer than one of them.
+    let said: Vec<Said> = thread::scope(|scope| {
+        let ask = |location: String| {
+            let mut command = place.bare();
+            command.args(["snapshots", "-r", &location]).env("RESTIC_PASSWORD", PASSWORD);
+            command.env("AWS_ACCESS_KEY_ID", KEY_ID).env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
+            command.env("AZURE_ACCOUNT_NAME", "account").env("AZURE_ACCOUNT_KEY", "a2V5");
+            command.env("AZURE_ENDPOINT_SUFFIX", format!("http://{nobody}/account"));
+            scope.spawn(move || Said::of(&mut command))
+        };
+        let asking: Vec<_> = locations.into_iter().map(ask).collect();
+        asking.into_iter().map(|said| said.join().expect("no panic")).collect()
+    });
+    for said in said {
+        said.refused(1, &["cannot connect", "Next step:", "host and port"]);
+    }
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+}
+
+#[test]
+fn what_could_be_deleted_is_told_and_kept_when_asked_to() {
+    let cloud = Cloud::with_repository();
+    cloud.done(&["backup", "src"]);
+    let lock = ["-o", "s3.object-lock=governance", "-o", "s3.object-lock-days=30"];
+    let check = |more: &[&str]| {
+        let args = [&["check", "--immutability"], more].concat();
+        Said::of(&mut cloud.command(&args))
+    };
+    let open = check(&[]);
+    open.refused(1, &["can be deleted by whoever may delete", "--renew"]);
+    for name in ["config can be deleted", "keys/", "snapshots/", "data/", "index/"] {
+        assert!(open.out.contains(name), "{name}: {open:?}");
+    }
+    check(&["--renew"]).refused(1, &["for how long", "s3.object-lock-days"]);
+    let renewed = check(&[&["--renew"], &lock[..]].concat());
+    assert_eq!(renewed.code, Some(0), "{renewed:?}");
+    assert!(renewed.out.contains("are kept longer than before"), "{renewed:?}");
+    assert!(renewed.out.contains("cannot be deleted before"), "{renewed:?}");
+    // Backups with the same options leave nothing open.
+    cloud.place.write("src/new", b"new");
+    cloud.done(&[&["backup", "src"], &lock[..]].concat());
+    let json = check(&["--json"]).message("summary");
+    assert_eq!(json["unprotected"].as_array().map(Vec::len), Some(0), "{json}");
+    let objects = cloud.server.keys(BUCKET).len() as u64;
+    assert_eq!((json["kept"].as_u64(), json["renewed"].as_u64()), (Some(objects), Some(0)));
+    assert!(json["kept_until"].as_str().is_some_and(|until| until.starts_with("20")), "{json}");
+    let here = Said::of(&mut cloud.place.command(&["init"]));
+    assert_eq!(here.code, Some(0), "{here:?}");
+    let local = Said::of(&mut cloud.place.command(&["check", "--immutability"]));
+    local.refused(1, &["does not say what it keeps", "object lock"]);
 }

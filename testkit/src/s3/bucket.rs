@@ -20,7 +20,7 @@ use s3s::{
         HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListObjectsInput, ListObjectsOutput,
         ListObjectsV2Input, ListObjectsV2Output, Object, ObjectLockMode, ObjectLockRetention,
         ObjectLockRetentionMode, PutObjectInput, PutObjectOutput, PutObjectRetentionInput,
-        PutObjectRetentionOutput, StreamingBlob, Timestamp,
+        PutObjectRetentionOutput, StreamingBlob, Timestamp, TimestampFormat,
     },
     s3_error,
 };
@@ -43,6 +43,21 @@ pub struct Retention {
     pub mode: String,
     /// When it ends.
     pub until: Timestamp,
+}
+
+impl Retention {
+    /// When it ends, in seconds since 1970.
+    ///
+    /// # Panics
+    /// Never: what is kept was a time.
+    #[must_use]
+    pub fn until_seconds(&self) -> u64 {
+        let mut text = Vec::new();
+        self.until.format(TimestampFormat::EpochSeconds, &mut text).expect("a time");
+        let text = String::from_utf8(text).expect("digits");
+        let whole = text.split('.').next().unwrap_or_default();
+        whole.parse().expect("after 1970")
+    }
 }
 
 #[derive(Clone, Debug)]
