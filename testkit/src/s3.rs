@@ -1,7 +1,7 @@
 //! An S3 server in this process, its objects in memory: the one that always runs.
 //!
 //! Invariants: it listens on loopback alone, on threads of its own that end when it is dropped; one
-//! pair of keys is let in.
+//! pair of keys is let in at a time.
 //!
 //! Not here: what this server leaves out of the protocol (versions, regions, uploads in parts).
 
@@ -9,6 +9,7 @@ mod bucket;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
 };
 
@@ -33,20 +34,40 @@ pub const SECRET_KEY: &str = "test-secret-key";
 #[derive(Debug)]
 pub struct S3Server {
     buckets: Buckets,
+    keys: Keys,
     address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// Who is let in.
-struct OneKey;
+#[derive(Clone, Debug)]
+struct Keys(Arc<Mutex<Let>>);
+
+#[derive(Debug)]
+struct Let {
+    id: String,
+    secret: String,
+    /// Who was let in before.
+    expired: Vec<String>,
+}
+
+impl Keys {
+    fn lock(&self) -> MutexGuard<'_, Let> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 #[async_trait::async_trait]
-impl S3Auth for OneKey {
+impl S3Auth for Keys {
     async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
-        match access_key {
-            KEY_ID => Ok(SecretKey::from(SECRET_KEY)),
-            _ => Err(s3_error!(InvalidAccessKeyId)),
+        let keys = self.lock();
+        if access_key == keys.id {
+            return Ok(SecretKey::from(keys.secret.as_str()));
+        }
+        match keys.expired.iter().any(|id| id == access_key) {
+            true => Err(s3_error!(ExpiredToken)),
+            false => Err(s3_error!(InvalidAccessKeyId)),
         }
     }
 }
@@ -60,7 +81,9 @@ impl S3Server {
     pub fn start() -> Self {
         let buckets = Buckets::default();
         let mut builder = S3ServiceBuilder::new(buckets.clone());
-        builder.set_auth(OneKey);
+        let (id, secret) = (KEY_ID.to_owned(), SECRET_KEY.to_owned());
+        let keys = Keys(Arc::new(Mutex::new(Let { id, secret, expired: Vec::new() })));
+        builder.set_auth(keys.clone());
         let service = builder.build();
         let (tell, told) = std::sync::mpsc::channel();
         let (stop, stopped) = oneshot::channel();
@@ -90,12 +113,20 @@ impl S3Server {
             runtime.shutdown_background();
         });
         let address = told.recv().expect("the server listens");
-        Self { buckets, address, stop: Some(stop), thread: Some(thread) }
+        Self { buckets, keys, address, stop: Some(stop), thread: Some(thread) }
     }
 
     /// Makes a bucket.
     pub fn make(&self, bucket: &str) {
         self.buckets.make(bucket);
+    }
+
+    /// From now on this pair of keys is let in, and the one before has expired.
+    pub fn change_keys(&self, id: &str, secret: &str) {
+        let mut keys = self.keys.lock();
+        let before = std::mem::replace(&mut keys.id, id.to_owned());
+        keys.secret = secret.to_owned();
+        keys.expired.push(before);
     }
 
     /// Changes what the credentials may do.

@@ -95,6 +95,41 @@ pub struct Seen {
     pub status: Option<u16>,
     /// Whether it was spoilt.
     pub is_spoilt: bool,
+    /// When it came.
+    pub began: Instant,
+    /// When its answer began.
+    pub ended: Instant,
+}
+
+/// The most requests that were under way at the same moment.
+#[must_use]
+pub fn at_once(seen: &[Seen]) -> usize {
+    let began = seen.iter().map(|seen| (seen.began, true));
+    let mut changes: Vec<_> = began.chain(seen.iter().map(|seen| (seen.ended, false))).collect();
+    // Of two at the same moment the end comes first.
+    changes.sort();
+    let (mut now, mut most) = (0_usize, 0);
+    for (_, is_begin) in changes {
+        now = if is_begin { now + 1 } else { now.saturating_sub(1) };
+        most = most.max(now);
+    }
+    most
+}
+
+/// The most requests of which each came after the answer to the one before.
+#[must_use]
+pub fn one_after_another(seen: &[Seen]) -> usize {
+    let mut seen: Vec<&Seen> = seen.iter().collect();
+    seen.sort_by_key(|seen| seen.ended);
+    let mut length = 0;
+    let mut last = None;
+    for seen in seen {
+        if last.is_none_or(|last| seen.began >= last) {
+            length += 1;
+            last = Some(seen.ended);
+        }
+    }
+    length
 }
 
 #[derive(Debug)]

@@ -2,6 +2,8 @@
 //!
 //! Invariants: every test sees that its faults have happened, and restic agrees with what was
 //! stored, over the same bucket without the proxy.
+//!
+//! `WINDLASS_BAD_DAY_MIB=1024` makes the source so large; 42 MiB are enough for every fault.
 
 use std::time::Duration;
 
@@ -21,8 +23,10 @@ impl BadDay {
     fn new() -> Self {
         let cloud = Cloud::new();
         let scene = Scene::new();
-        for number in 0..6 {
-            scene.write(&format!("large {number}"), noise(number, 7 << 20));
+        let mebibytes = std::env::var("WINDLASS_BAD_DAY_MIB").ok();
+        let mebibytes = mebibytes.and_then(|text| text.parse().ok()).unwrap_or(42_u64);
+        for number in 0..mebibytes.div_ceil(LARGE_MIB) {
+            scene.write(&format!("large {number}"), noise(number, (LARGE_MIB as usize) << 20));
         }
         for number in 0..40 {
             scene.write(&format!("{}/small {number}", number % 4), format!("content {number}"));
@@ -55,6 +59,8 @@ impl BadDay {
 }
 
 const USUAL: Duration = Duration::from_secs(300);
+/// One large file of the source.
+const LARGE_MIB: u64 = 7;
 
 #[test]
 fn a_backup_survives_latency() {
