@@ -66,6 +66,12 @@ pub enum Fault {
         /// Where.
         what: &'static str,
     },
+    /// What was stored is not listed.
+    #[error("listings of {what} lag behind: what was just stored is there and not listed")]
+    Lagging {
+        /// Where.
+        what: &'static str,
+    },
     /// A part of the format that this version cannot read or write.
     #[error("{what} is not supported by this version")]
     Unsupported {
@@ -121,7 +127,7 @@ impl Fault {
             },
             Self::Damaged { .. } | Self::Missing { .. } | Self::Unmovable { .. } => Class::Damaged,
             Self::Unsupported { .. } => Class::Unsupported,
-            Self::LockLost | Self::Unsettled { .. } => Class::Retry,
+            Self::LockLost | Self::Unsettled { .. } | Self::Lagging { .. } => Class::Retry,
             Self::Entropy(_) | Self::Stream { .. } => Class::WrongInput,
             Self::Cancelled => Class::Cancelled,
             Self::VerifyFailed { .. } | Self::Bug(_) => Class::Bug,
@@ -155,6 +161,9 @@ impl Fault {
                 "nothing was removed; run `check --read-data`, and repair before cleaning up"
             }
             Self::Unsettled { .. } => "try again when the other programs at work are done",
+            Self::Lagging { .. } => {
+                "nothing was removed: try again when the store lists all that is in it"
+            }
             Self::Unsupported { .. } => "use a newer version of Windlass",
             Self::LockLost => {
                 "see who removed it, or look at the connection to the store; then run again"

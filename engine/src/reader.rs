@@ -2,7 +2,8 @@
 //!
 //! Invariants
 //! - What comes out is proved: its hash is its key.
-//! - A chunk that cannot be read in one place is looked for in every other place it is known at.
+//! - A chunk that cannot be read in one place is looked for in every other place it is known at, and
+//!   where none is good once more in the first: what came out wrong once need not be damaged.
 //! - Neighbours of a metadata chunk are read with it and kept for a while, bounded in bytes: a walk
 //!   over a tree reads each part of a metadata pack about once, whatever the latency of the store.
 //!
@@ -21,7 +22,7 @@ use windlass_format::damage::Damage;
 
 use crate::{
     dialect::{Dialect, Scratch},
-    fault::Fault,
+    fault::{Class, Fault},
     index::Index,
     model::{
         chunk::ChunkKey,
@@ -232,6 +233,9 @@ impl Reader {
                 }
             }
         }
+        if result.as_ref().is_err_and(|fault| fault.class() == Class::Damaged) {
+            result = attempt(&first);
+        }
         if room.capacity() > KEPT_BYTES {
             room = Vec::new();
         }
@@ -239,16 +243,15 @@ impl Reader {
         result
     }
 
-    /// Lets go of what is kept of a pack that did not pass; whether reading it again can help.
+    /// Lets go of what is kept of a pack that did not pass; whether what was read was a copy, so that
+    /// reading it again is likely to help.
     fn doubt(&self, at: &Location) -> bool {
         let shared = &*self.0;
+        let mut kept = shared.spans.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|span| span.pack != at.pack);
+        drop(kept);
         let Some(name) = shared.index.pack_name(at.pack) else { return false };
-        let is_another = shared.store.doubt(&shared.dialect.pack_key(&name));
-        if is_another {
-            let mut kept = shared.spans.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.retain(|span| span.pack != at.pack);
-        }
-        is_another
+        shared.store.doubt(&shared.dialect.pack_key(&name))
     }
 
     fn scratch(&self) -> Result<(Scratch, Vec<u8>), Fault> {

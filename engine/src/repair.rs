@@ -11,6 +11,8 @@
 //! - What can be read is stored a second time and named by an index before the index or pack is
 //!   given up that it was found by.
 //! - "Cannot be reached" is never "damaged": a store that fails ends it, and nothing is given up.
+//! - What came out wrong is read again before it counts as damaged, and what is not listed is asked
+//!   for by its name before it counts as gone.
 //!
 //! Not here: roots that refer to what is gone for good (`rewrite`), directories that no root refers
 //! to (`recover`).
@@ -29,7 +31,7 @@ use crate::{
     catalogue::{Builder, Catalogue},
     dialect::{Dialect, PackEnd},
     fault::{Class, Fault},
-    model::pack::{PackName, PackedChunk},
+    model::pack::{PackName, PackNumber, PackedChunk},
     protocol::reclaim::NamedPack,
     repository::Repository,
     store::{Failure, Key, Range, Store},
@@ -61,7 +63,7 @@ async fn known(repository: &Repository, cancel: &Cancel) -> Result<Known, Fault>
                 named,
                 |_pack| {
                     packs += 1;
-                    crate::model::pack::PackNumber(packs - 1)
+                    PackNumber(packs - 1)
                 },
                 |_chunk, _pack| {},
             ),
@@ -78,8 +80,12 @@ async fn known(repository: &Repository, cancel: &Cancel) -> Result<Known, Fault>
 }
 
 /// The sizes of all packs in the store.
-async fn listed(repository: &Repository) -> Result<HashMap<PackName, u64>, Fault> {
-    Ok(repository.protocol().list_packs().await?.into_iter().collect())
+async fn listed(
+    repository: &Repository,
+    catalogue: &Catalogue,
+) -> Result<HashMap<PackName, u64>, Fault> {
+    let named = catalogue.packs.iter().map(|pack| pack.name.clone());
+    repository.protocol().find_packs(named).await
 }
 
 /// What packs of these sizes say themselves is in them, or why that cannot be told.
@@ -117,6 +123,21 @@ async fn read_ends(
 }
 
 async fn read_end(
+    store: &Store,
+    dialect: &Dialect,
+    name: &PackName,
+    bytes: u64,
+) -> Result<Vec<PackedChunk>, Fault> {
+    match try_end(store, dialect, name, bytes).await {
+        Err(fault) if fault.class() == Class::Damaged => {
+            store.doubt(&dialect.pack_key(name));
+            try_end(store, dialect, name, bytes).await
+        }
+        end => end,
+    }
+}
+
+async fn try_end(
     store: &Store,
     dialect: &Dialect,
     name: &PackName,

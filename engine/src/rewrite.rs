@@ -12,17 +12,14 @@
 //! - Leaving out refuses a directory that it cannot write as it was read: nothing gets lost that
 //!   nobody asked to lose. Mending leaves whole directories as they are.
 //! - Mending replaces what is damaged, gone or named by no index. What cannot be read for another
-//!   reason ends it.
+//!   reason ends it. What it refers to in its place is whole, or stored anew.
 //! - A pinned root of which nothing is left stays.
 //!
 //! Not here: removing what nobody refers to any more (`reclaim`).
 
 mod directory;
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 pub use self::directory::{Kept, Noted};
 use self::directory::{Mend, Reviser, Rule};
@@ -31,10 +28,7 @@ use crate::{
     deposit::{self, Deposit, Landed, Terms},
     fault::{Class, Fault},
     filter::Selection,
-    model::{
-        pack::PackName,
-        root::{Root, RootId},
-    },
+    model::root::{Root, RootId},
     protocol::{
         Presence,
         amend::{Amendment, Revision},
@@ -169,10 +163,9 @@ pub async fn run(
         Content::Same => None,
         Content::Selected(selection) => Some(Rule::Select(selection.clone())),
         Content::Mended => {
-            let packs = repository.protocol().list_packs().await?;
-            let there: HashSet<PackName> = packs.into_iter().map(|(name, _)| name).collect();
             let numbers = index.pack_names();
-            let there = numbers.iter().map(|name| there.contains(name)).collect();
+            let there = repository.protocol().find_packs(numbers.iter().cloned()).await?;
+            let there = numbers.iter().map(|name| there.contains_key(name)).collect();
             Some(Rule::Mend(Mend { index: Arc::clone(&index), there }))
         }
     };

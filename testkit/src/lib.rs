@@ -11,6 +11,7 @@ pub mod conformance;
 pub mod faulty;
 pub mod hooked;
 pub mod recording;
+pub mod rounds;
 pub mod s3;
 pub mod segments;
 pub mod server;

@@ -12,7 +12,14 @@ use windlass_engine::store::{Backend, Capabilities, Draft, Key, Listed, Range, S
 #[derive(Clone, Debug)]
 pub struct StaleListing {
     inner: Arc<dyn Backend>,
-    held: Arc<Mutex<Option<Vec<Listed>>>>,
+    held: Arc<Mutex<Option<Held>>>,
+}
+
+/// What listings go on showing of keys that start so.
+#[derive(Clone, Debug)]
+struct Held {
+    prefix: String,
+    rows: Vec<Listed>,
 }
 
 impl StaleListing {
@@ -22,11 +29,11 @@ impl StaleListing {
         Self { inner: Arc::new(inner), held: Arc::default() }
     }
 
-    /// From now on listings show what is there now.
-    pub async fn freeze(&self) -> Result<(), StoreError> {
+    /// From now on listings show what is there now, of keys that start with `prefix`.
+    pub async fn freeze(&self, prefix: &str) -> Result<(), StoreError> {
         let mut rows = Vec::new();
-        self.inner.list("", &mut |row| rows.push(row)).await?;
-        self.hold(Some(rows));
+        self.inner.list(prefix, &mut |row| rows.push(row)).await?;
+        self.hold(Some(Held { prefix: prefix.to_owned(), rows }));
         Ok(())
     }
 
@@ -35,8 +42,8 @@ impl StaleListing {
         self.hold(None);
     }
 
-    fn hold(&self, rows: Option<Vec<Listed>>) {
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = rows;
+    fn hold(&self, held: Option<Held>) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = held;
     }
 }
 
@@ -60,14 +67,17 @@ impl Backend for StaleListing {
         each: &mut (dyn FnMut(Listed) + Send),
     ) -> Result<(), StoreError> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match held {
-            Some(rows) => {
-                let asked = rows.into_iter().filter(|row| row.key.as_str().starts_with(prefix));
-                asked.for_each(each);
-                Ok(())
+        let Some(Held { prefix: stale, rows }) = held else {
+            return self.inner.list(prefix, each).await;
+        };
+        let mut fresh = |row: Listed| {
+            if !row.key.as_str().starts_with(&stale) {
+                each(row);
             }
-            None => self.inner.list(prefix, each).await,
-        }
+        };
+        self.inner.list(prefix, &mut fresh).await?;
+        rows.into_iter().filter(|row| row.key.as_str().starts_with(prefix)).for_each(each);
+        Ok(())
     }
 
     async fn stat(&self, key: &Key) -> Result<Listed, StoreError> {

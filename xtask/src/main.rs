@@ -12,6 +12,7 @@ mod image;
 mod servers;
 mod test;
 mod tidy;
+mod torture;
 mod tree;
 mod workspace;
 
@@ -25,6 +26,8 @@ usage: cargo xtask TASK
   fuzz [--seconds N] [TARGET]
                 run the fuzz targets, a minute each if not told otherwise;
                 --check: only see that they compile and survive damaged seeds
+  torture [OPTIONS]
+                crash, damage and fail at random for a while; --help lists the options
   compare [OPTIONS]
                 measure windlass beside restic, rustic and kopia; --help lists the options
   image [OPTIONS]
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         "test" => test::run(&rest),
         "tidy" => tidy::run(),
         "fuzz" => fuzz::run(&rest),
+        "torture" => torture::run(&rest),
         "compare" => compare::run(&rest),
         "image" => image::run(&rest),
         // Not for people: `compare` runs each program it measures through this.

@@ -10,6 +10,8 @@
 //!   stay are stored: [`Replaced`]. The one exception is for a full disk and has a name of its own.
 //! - A pack is removed only after every segment that names it is gone: [`Unnamed`].
 
+use std::collections::HashMap;
+
 use super::{
     Presence, Protocol,
     remove::{DeleteRight, remove_all},
@@ -77,6 +79,21 @@ impl Protocol {
             Self::Restic(protocol) => protocol.list_packs().await,
             Self::Kopia(_) => Err(read_only()),
         }
+    }
+
+    /// Every pack in the store and its size. Those that are named and not listed are asked for one
+    /// by one: a listing may lag behind, and what is given up for a pack that is gone may be a lot.
+    pub async fn find_packs(
+        &self,
+        named: impl Iterator<Item = PackName> + Send,
+    ) -> Result<HashMap<PackName, u64>, Fault> {
+        let mut packs: HashMap<PackName, u64> = self.list_packs().await?.into_iter().collect();
+        let unlisted: Vec<PackName> = named.filter(|name| !packs.contains_key(name)).collect();
+        match self {
+            Self::Restic(protocol) => packs.extend(protocol.stat_packs(unlisted).await?),
+            Self::Kopia(_) => return Err(read_only()),
+        }
+        Ok(packs)
     }
 
     /// Writes segments that name `stay`, so that `old` ones are not needed any more.

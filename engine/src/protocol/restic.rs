@@ -318,14 +318,17 @@ impl Protocol {
     }
 }
 
-/// The plaintext of a sealed object outside packs, proved to be what its name says.
+/// The plaintext of a sealed object outside packs, proved to be what its name says. What came out
+/// wrong is read again: it may have been a copy, or have been spoilt on the way, and some decide by
+/// it what to give up.
 pub(super) async fn read_document(
     store: &Store,
     codec: &Codec,
     name: FileName,
 ) -> Result<Vec<u8>, Fault> {
     match open_document(store, codec, name).await {
-        Err(Fault::Damaged { .. }) if store.doubt(&key_of(name)) => {
+        Err(Fault::Damaged { .. }) => {
+            store.doubt(&key_of(name));
             open_document(store, codec, name).await
         }
         read => read,

@@ -211,7 +211,7 @@ async fn tidy(
             places.any(|at| in_broken.packs[in_broken.rows()[at].pack()].name == *pack)
         })
     };
-    let there = listed(repository).await?;
+    let there = listed(repository, &in_broken).await?;
     let (left, go): (Vec<_>, Vec<_>) =
         std::mem::take(&mut report.packs_left).into_iter().partition(holds_lost);
     report.packs_left = left;

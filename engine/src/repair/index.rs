@@ -116,7 +116,8 @@ pub async fn run(
     report.segments_invalid = known.damaged.len() as u64;
     let catalogue = known.catalogue;
     step(Step::Listing);
-    let sorted = Sorted::new(&catalogue, listed(repository).await?, options, repository, step);
+    let sorted =
+        Sorted::new(&catalogue, listed(repository, &catalogue).await?, options, repository, step);
     report.packs_missing = sorted.missing.len() as u64;
     let mut ends: HashMap<PackName, Vec<PackedChunk>> = HashMap::new();
     if !sorted.read.is_empty() {

@@ -143,7 +143,7 @@ async fn broken(
     wanted: &HashSet<PackName>,
     cancel: &Cancel,
 ) -> Result<(Vec<Broken>, HashMap<PackName, u64>), PacksError> {
-    let mut listed = listed(repository).await?;
+    let mut listed = listed(repository, catalogue).await?;
     listed.retain(|name, _| wanted.contains(name));
     let mut chunks: HashMap<PackName, Vec<PackedChunk>> = HashMap::new();
     for (number, pack) in catalogue.packs.iter().enumerate() {

@@ -1,7 +1,8 @@
 //! What is good in damaged packs, into new ones.
 //!
 //! Invariants
-//! - A chunk is stored after it was opened and hashed, once, however many places are tried.
+//! - A chunk is stored after it was opened and hashed, once, however many places are tried; it is
+//!   given up in a place after it was read there twice.
 //! - A place that fails to be read for other reasons than damage makes its pack one to be kept.
 
 use std::{
@@ -111,17 +112,22 @@ impl Salvor {
             if part.as_ref().is_none_or(|part| slice(part, &span).is_none()) {
                 part = self.part(pack, &chunks[at..])?;
             }
-            let stored = match part.as_ref().and_then(|part| slice(part, &span)) {
-                Some(stored) => Ok(stored),
-                None => self.read(pack, span),
-            };
-            plain.clear();
-            let opened = stored.and_then(|stored| {
+            let mut open = |stored: Result<Bytes, Fault>| {
+                plain.clear();
                 let place = Location { ..chunk.at(PackNumber(0)) };
-                let opened = self.dialect.unseal(&chunk.key, &place, &stored, scratch, &mut plain);
+                let opened = self.dialect.unseal(&chunk.key, &place, &stored?, scratch, &mut plain);
                 let what = || format!("chunk {} in pack {}", chunk.key, pack.name);
                 opened.map_err(|damage| Fault::damaged(what(), damage))
+            };
+            let mut opened = open(match part.as_ref().and_then(|part| slice(part, &span)) {
+                Some(stored) => Ok(stored),
+                None => self.read(pack, span.clone()),
             });
+            // What came out wrong once may have been a copy, or have been spoilt on the way.
+            if opened.as_ref().is_err_and(is_lost) {
+                self.store.doubt(&self.dialect.pack_key(&pack.name));
+                opened = open(self.read(pack, span));
+            }
             match opened {
                 Ok(()) => {
                     let role = self.dialect.role(&chunk.key);

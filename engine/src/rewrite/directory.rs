@@ -5,7 +5,10 @@
 //! - The stack is on the heap: how deep a tree is does not matter.
 //! - What came of a directory is remembered, so that what many roots share is looked at once.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use windlass_format::damage::Damage;
 
@@ -86,6 +89,8 @@ pub(super) struct Reviser<'a> {
     told: &'a (dyn Fn(Step<'_>) + Send + Sync),
     dry_run: bool,
     remembered: HashMap<(ChunkKey, Box<[u8]>), Option<Kept>>,
+    /// New directories that are there, or on their way.
+    made: HashSet<ChunkKey>,
     stored_bytes: u64,
 }
 
@@ -148,8 +153,19 @@ impl<'a> Reviser<'a> {
         told: &'a (dyn Fn(Step<'_>) + Send + Sync),
         dry_run: bool,
     ) -> Self {
-        let (remembered, stored_bytes) = (HashMap::new(), 0);
-        Self { rule, reader, encoder, index, deposit, told, dry_run, remembered, stored_bytes }
+        let (remembered, made, stored_bytes) = (HashMap::new(), HashSet::new(), 0);
+        Self {
+            rule,
+            reader,
+            encoder,
+            index,
+            deposit,
+            told,
+            dry_run,
+            remembered,
+            made,
+            stored_bytes,
+        }
     }
 
     /// What was stored so far.
@@ -315,10 +331,24 @@ impl<'a> Reviser<'a> {
         let mut plain = Vec::new();
         self.encoder.write_directory(&Directory { entries }, &mut plain)?;
         let key = self.deposit.key_of(&plain)?;
-        if !self.dry_run && self.index.claim(&key) == Claim::Yours {
+        if !self.dry_run && self.made.insert(key) && !self.is_there(&key)? {
             self.stored_bytes += self.deposit.keep(key, &plain)?;
         }
         Ok(key)
+    }
+
+    /// Whether a new directory need not be stored. The index may know it in a place that is among
+    /// what is to be mended.
+    fn is_there(&self, key: &ChunkKey) -> Result<bool, Fault> {
+        let is_known = self.index.claim(key) == Claim::Known;
+        if !is_known || !self.mends() {
+            return Ok(is_known);
+        }
+        match self.reader.directory(key) {
+            Ok(_) => Ok(true),
+            Err(fault) if fault.class() == Class::Damaged => Ok(false),
+            Err(fault) => Err(fault),
+        }
     }
 
     /// Fails where a directory would be another one if it was written as it was read.

@@ -39,14 +39,15 @@ enum End {
     Told(Class, String),
 }
 
-struct Subject {
-    scene: Scene,
-    store: MemoryStore,
+/// A small repository to be damaged, and what is in it.
+pub(super) struct Subject {
+    pub(super) scene: Scene,
+    pub(super) store: MemoryStore,
     root: Root,
 }
 
 impl Subject {
-    fn new(version: Version) -> Self {
+    pub(super) fn new(version: Version) -> Self {
         let scene = Scene::new();
         scene.write("text", "some words, some words, some words");
         scene.write("below/noise", noise(1, 700));
@@ -58,7 +59,7 @@ impl Subject {
         Self { scene, store, root }
     }
 
-    fn objects(&self) -> Vec<(Key, Bytes)> {
+    pub(super) fn objects(&self) -> Vec<(Key, Bytes)> {
         self.store.contents().into_iter().collect()
     }
 
@@ -96,8 +97,26 @@ impl Subject {
         }
     }
 
+    /// Reads a copy in which a bit of an object was flipped, which has to be harmless or told with the
+    /// name of the object; whether it was harmless.
+    pub(super) fn check_flip(&self, damaged: &MemoryStore, key: &Key, bit: usize) -> bool {
+        match self.end(damaged) {
+            End::Right => {
+                // Past the chunks lies what only a repair reads.
+                assert!(key.as_str().starts_with("data/"), "{key} bit {bit}");
+                true
+            }
+            End::Absent => panic!("{key} bit {bit}: hidden"),
+            End::Told(class, text) => {
+                assert_eq!(class, Class::Damaged, "{key} bit {bit}: {text}");
+                assert!(text.contains(&name_of(key)), "{key} bit {bit}: {text}");
+                false
+            }
+        }
+    }
+
     /// Restores from a damaged copy: what is there afterwards is right or named.
-    fn restore(&self, damaged: &MemoryStore) -> Result<Vec<String>, RestoreError> {
+    pub(super) fn restore(&self, damaged: &MemoryStore) -> Result<Vec<String>, RestoreError> {
         let repository = self.scene.open(damaged.clone());
         let target = self.scene.path("target");
         let result = self.scene.try_restore(&repository, &self.root, "target");
@@ -140,15 +159,7 @@ fn check_flips(version: Version, stride: usize) {
             let mut altered = bytes.to_vec();
             altered[bit / 8] ^= 1 << (bit % 8);
             damaged.overwrite(key, altered);
-            match subject.end(&damaged) {
-                // Past the chunks lies what only a repair reads.
-                End::Right => assert!(key.as_str().starts_with("data/"), "{key} bit {bit}"),
-                End::Absent => panic!("{key} bit {bit}: hidden"),
-                End::Told(class, text) => {
-                    assert_eq!(class, Class::Damaged, "{key} bit {bit}: {text}");
-                    assert!(text.contains(&name_of(key)), "{key} bit {bit}: {text}");
-                }
-            }
+            subject.check_flip(&damaged, key, bit);
         }
     }
 }
@@ -349,17 +360,16 @@ fn a_read_that_comes_out_wrong_once_is_not_taken_for_data() {
                 }
             };
             let roots = subject.scene.try_roots(&repository).expect("listed");
-            if let Err(fault) = &roots[0].1 {
-                assert_eq!((prefix, fault.class()), ("snapshots/", Class::Damaged));
-                continue;
-            }
+            // Documents are read again, and come out right.
+            roots[0].1.as_ref().expect("readable");
             let options = restore::Options::new(subject.scene.path("target"));
             let (monitor, cancel) = (Arc::new(Silent::default()), Cancel::new());
             let restored = restore::run(&repository, &subject.root, options, monitor, &cancel);
             match subject.scene.runtime.block_on(restored) {
                 Err(error) => assert_eq!(error.class(), Class::Damaged, "{prefix}: {error}"),
                 Ok(report) => {
-                    assert!(report.problem_count > 0 || prefix == "data/", "{prefix} {fault:?}");
+                    let right = report.problem_count == 0;
+                    assert!(right || prefix == "data/", "{prefix} {fault:?}");
                 }
             }
             assert!(faults.all_happened(), "{prefix}");

@@ -38,5 +38,6 @@ mod store;
 mod swift;
 mod targets;
 mod tls;
+mod torture;
 mod two_writers;
 mod webdav;

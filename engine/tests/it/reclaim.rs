@@ -30,7 +30,7 @@ use super::{
 };
 
 /// Nothing unused stays. How many packs are small is a matter of chance here, so none is.
-fn options() -> Options {
+pub(super) fn options() -> Options {
     let max_unused = MaxUnused::Bytes(0);
     Options {
         limits: Limits { max_unused, small_pack_bytes: Some(1), ..Limits::default() },

@@ -21,6 +21,7 @@ use windlass_format::{restic::config::Version, time::Timestamp};
 use windlass_testkit::{
     faulty::{Fault as Broken, FaultyStore},
     recording::{Action, Call, RecordingStore, replay},
+    stale::StaleListing,
 };
 
 use super::{
@@ -276,6 +277,56 @@ fn a_pack_that_cannot_be_reached_is_not_given_up() {
     assert!(keys(&store, "data/").contains(&pack_key(&name)));
 }
 
+#[test]
+fn what_comes_out_wrong_once_is_not_given_up() {
+    let scene = Scene::new();
+    let base = empty(Version::V2);
+    history(&scene, base.clone());
+    for role in [Role::File, Role::Directory] {
+        let (name, chunks) = a_pack(&scene, &base, role);
+        for fault in [Broken::FlipBit(3000), Broken::CutShort, Broken::Fail(Failure::NotFound)] {
+            // The end, all of it, and one of its chunks.
+            for nth in 0..3 {
+                let store = base.fork();
+                let faulty = FaultyStore::new(store.clone());
+                let faults = faulty.faults();
+                let repository = scene.open(faulty);
+                faults.once(Action::Read, pack_key(&name).as_str(), nth, fault);
+                let told = format!("{role:?} {fault:?} {nth}");
+                if let Ok(report) = try_salvage(&scene, &repository, vec![name.clone()]) {
+                    assert_eq!(report.chunks_saved as usize, chunks.len(), "{told}");
+                    assert_eq!((report.lost.len(), report.unread.len()), (0, 0), "{told}");
+                }
+                check_nothing_lost(&scene, &base, &store, &told);
+            }
+        }
+    }
+    // The same for the index.
+    for fault in [Broken::FlipBit(300), Broken::CutShort] {
+        let store = base.fork();
+        let faulty = FaultyStore::new(store.clone());
+        let faults = faulty.faults();
+        let repository = scene.open(faulty);
+        faults.once(Action::Read, "index/", 0, fault);
+        let report = try_rebuild(&scene, &repository, false).expect("rebuilt");
+        assert_eq!(report, index::Report::default(), "{fault:?}");
+        assert!(faults.all_happened());
+    }
+}
+
+#[test]
+fn a_pack_that_is_not_listed_yet_stays_in_the_index() {
+    let scene = Scene::new();
+    let store = empty(Version::V2);
+    let stale = StaleListing::new(store.clone());
+    scene.runtime.block_on(stale.freeze("data")).expect("listed");
+    history(&scene, store.clone());
+    let before = store.contents();
+    let report = try_rebuild(&scene, &scene.open(stale), false).expect("rebuilt");
+    assert_eq!(report, index::Report::default());
+    assert_eq!(store.contents(), before);
+}
+
 /// Every chunk that could be read before can be read now.
 fn check_nothing_lost(scene: &Scene, before: &MemoryStore, after: &MemoryStore, told: &str) {
     let (old, new) = (scene.open(before.clone()), scene.open(after.clone()));
@@ -427,8 +478,9 @@ fn restic_finds_nothing_wrong_with_what_was_repaired() {
     }
 }
 
-fn recovered(scene: &Scene, repository: &Repository) -> Result<Option<RootId>, Fault> {
-    let root = Root {
+/// What is recovered goes into a root like this.
+pub(super) fn recovered_root() -> Root {
+    Root {
         time: Timestamp::utc(1_700_000_000, 0),
         parent: None,
         tree: ChunkKey::full(0, [0; 32]),
@@ -444,7 +496,11 @@ fn recovered(scene: &Scene, repository: &Repository) -> Result<Option<RootId>, F
         description: String::new(),
         program: "test".into(),
         summary: None,
-    };
+    }
+}
+
+fn recovered(scene: &Scene, repository: &Repository) -> Result<Option<RootId>, Fault> {
+    let root = recovered_root();
     let options = recover::Options { root, pack_bytes: PACK_BYTES };
     alone(scene, repository, async |presence, cancel| {
         let monitor = Arc::new(Silent::default());

@@ -9,16 +9,20 @@ use windlass_engine::{
     cancel::Cancel,
     fault::Class,
     filter::{PatternTexts, Selection},
-    model::root::{Root, RootId},
+    model::{
+        directory::Kind,
+        root::{Root, RootId},
+    },
     protocol::{Access, amend::Amendment},
     repository::{Place, Repository},
     rewrite::{self, Content, Options, Report, RewriteError},
-    store::{Backend, Failure, Key},
+    store::{Backend, Failure, Key, memory::MemoryStore},
 };
 use windlass_format::{restic::config::Version, time::Timestamp};
 use windlass_testkit::{
     faulty::{Fault as Broken, FaultyStore},
     recording::{Action, Call, RecordingStore, replay},
+    stale::StaleListing,
 };
 
 use super::{
@@ -318,7 +322,7 @@ fn what_fails_removes_no_root_without_a_successor() {
 
 /// The pack of a chunk of the file with this name in the newest root that has it.
 fn pack_of(scene: &Scene, repository: &Repository, name: &[u8]) -> Key {
-    use windlass_engine::model::{directory::Kind, object::Content};
+    use windlass_engine::model::object::Content;
     let index = scene.runtime.block_on(repository.index()).expect("an index");
     let mut found = None;
     for (_, root) in scene.roots(repository) {
@@ -393,6 +397,78 @@ fn an_unreadable_directory_is_emptied_and_an_unreadable_root_goes_only_when_aske
         assert_eq!(after, before - usize::from(forget));
     }
     scene.check_whole(&scene.open(store));
+}
+
+/// The pack of the directory of this name, and where it is in there.
+fn directory(scene: &Scene, store: &MemoryStore, name: &[u8]) -> (Key, usize) {
+    let repository = scene.open(store.clone());
+    let (_, root) = scene.roots(&repository).pop().expect("a root");
+    let mut tree = None;
+    let walked = scene.walk(&repository, &root, |_, directory| {
+        for entry in directory.entries.iter().filter(|entry| *entry.name == *name) {
+            if let Kind::Directory { tree: below } = entry.kind {
+                tree = below;
+            }
+        }
+    });
+    walked.expect("whole");
+    let index = scene.runtime.block_on(repository.index()).expect("an index");
+    let place = index.find(&tree.expect("there")).expect("indexed");
+    let pack = repository.dialect().pack_key(&index.pack_name(place.pack).expect("a name"));
+    (pack, place.offset as usize)
+}
+
+#[test]
+fn what_is_put_in_the_place_of_damage_is_not_damaged_itself() {
+    let scene = Scene::new();
+    let store = empty(Version::V2);
+    scene.write("d/file", "content");
+    std::fs::create_dir(scene.source().join("hollow")).expect("made");
+    scene.back_up(&scene.open(store.clone()));
+    // An empty directory, which is what takes the place of a directory that cannot be read.
+    let pieces = [b"d".as_slice(), b"hollow"].map(|name| directory(&scene, &store, name));
+    for (pack, offset) in pieces {
+        let mut bytes = store.contents()[&pack].to_vec();
+        bytes[offset + 20] ^= 1;
+        store.overwrite(&pack, bytes);
+    }
+    let report = do_rewrite(&scene, &scene.open(store.clone()), Content::Mended, true);
+    assert_eq!(report.changed.len(), 1, "{report:?}");
+    let fresh = scene.open(store);
+    scene.check_whole(&fresh);
+    let root = &scene.roots(&fresh)[0].1;
+    assert_eq!(files(&scene, &fresh, root), ["d", "hollow"]);
+    assert_eq!(do_rewrite(&scene, &fresh, Content::Mended, true), Report::default());
+}
+
+#[test]
+fn what_comes_out_wrong_once_is_not_taken_out() {
+    let scene = Scene::new();
+    let store = empty(Version::V2);
+    history(&scene, &scene.open(store.clone()));
+    let before = scene.roots(&scene.open(store.clone()));
+    for fault in [Broken::FlipBit(99), Broken::CutShort, Broken::Fail(Failure::NotFound)] {
+        for nth in 0..4 {
+            let faulty = FaultyStore::new(store.fork());
+            let faults = faulty.faults();
+            let repository = scene.open(faulty);
+            faults.once(Action::Read, "data/", nth, fault);
+            let report = do_rewrite(&scene, &repository, Content::Mended, true);
+            assert_eq!(report, Report::default(), "{fault:?} {nth}");
+            assert_eq!(scene.roots(&repository), before);
+        }
+    }
+}
+
+#[test]
+fn what_is_not_listed_yet_is_not_taken_out() {
+    let scene = Scene::new();
+    let store = empty(Version::V2);
+    let stale = StaleListing::new(store.clone());
+    scene.runtime.block_on(stale.freeze("data")).expect("listed");
+    history(&scene, &scene.open(store));
+    let report = do_rewrite(&scene, &scene.open(stale), Content::Mended, true);
+    assert_eq!(report, Report::default());
 }
 
 #[test]

@@ -143,7 +143,7 @@ fn a_frozen_listing_shows_the_past_and_reads_show_the_present() {
     check(async {
         let store = StaleListing::new(MemoryStore::new());
         keep(&store, "data/a", b"a").await.expect("put");
-        store.freeze().await.expect("frozen");
+        store.freeze("").await.expect("frozen");
         keep(&store, "data/b", b"b").await.expect("put");
         store.delete(&key("data/a")).await.expect("deleted");
         let rows = async || -> Vec<String> {

@@ -11,6 +11,8 @@
 //! - One task keeps the lock file from the first put to the removal and does one thing at a time:
 //!   whatever becomes of those who asked for it, no put is broken off and no file is left behind.
 //! - Empty lock files are half-written and count as none; ones that cannot be read count as locks.
+//! - Whoever wants to be alone goes by no listing that lacks its own lock: it may lack those of others
+//!   and what they stored.
 //! - Others are looked for until none vanishes between listing and reading: one that does may have
 //!   been refreshed, and its new file is not in that listing.
 //! - Locks that [certainly stand for nobody](super::holders::dismissal) are passed over at the first
@@ -372,7 +374,7 @@ impl Seeker {
         for _look in 0..MOST_LISTINGS {
             let mut cleared = false;
             let now = protocol.clock.now();
-            let (own, others) = others(protocol, mine).await?;
+            let (own, others) = others(protocol, mine, self.access).await?;
             for other in others {
                 let is_in_the_way = other.file.exclusive || self.access == Access::Exclusive;
                 let by = describe(&other.file, now);
@@ -409,9 +411,11 @@ impl Seeker {
 async fn others(
     protocol: &Protocol,
     mine: Option<LockId>,
+    access: Access,
 ) -> Result<(Own, Vec<Other>), AnnounceError> {
     // `None` where it vanished; a listing may go on showing it.
     let mut known: HashMap<LockId, Option<LockFile>> = HashMap::new();
+    let mut why = Fault::Unsettled { what: FileKind::Lock.directory() };
     for _listing in 0..MOST_LISTINGS {
         let mut listed = Vec::new();
         let mut collect = |row: Listed| {
@@ -423,6 +427,17 @@ async fn others(
         };
         protocol.store.list(FileKind::Lock.directory(), &mut collect).await.map_err(Fault::from)?;
         let ours = listed.iter().find(|(id, _)| Some(*id) == mine).map(|(_, written)| *written);
+        if let Some(mine) = mine
+            && ours.is_none()
+            && access == Access::Exclusive
+        {
+            if !protocol.store.exists(&key_of(FileName::Lock(mine))).await.map_err(Fault::from)? {
+                return Err(Fault::LockLost.into());
+            }
+            why = Fault::Lagging { what: FileKind::Lock.directory() };
+            sleep(SETTLE).await;
+            continue;
+        }
         listed.retain(|(id, _)| Some(*id) != mine);
         let mut others = Vec::new();
         let mut all = true;
@@ -443,7 +458,7 @@ async fn others(
             return Ok((own, others));
         }
     }
-    Err(Fault::Unsettled { what: FileKind::Lock.directory() }.into())
+    Err(why.into())
 }
 
 /// What a lock says; `None` where it is not there any more.

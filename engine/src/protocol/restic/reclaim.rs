@@ -20,7 +20,7 @@ use crate::{
         Presence,
         reclaim::{EachSegment, NamedPack},
     },
-    store::{Key, Listed, Store},
+    store::{Failure, Key, Listed, Store},
 };
 
 impl Protocol {
@@ -60,6 +60,31 @@ impl Protocol {
         };
         self.store.list(FileKind::Data.directory(), &mut collect).await?;
         Ok(packs)
+    }
+
+    /// Those of these packs that are there, and their sizes.
+    pub(in crate::protocol) async fn stat_packs(
+        &self,
+        packs: Vec<PackName>,
+    ) -> Result<Vec<(PackName, u64)>, Fault> {
+        let mut there = Vec::new();
+        let mut asked = JoinSet::new();
+        let mut packs = packs.into_iter();
+        loop {
+            while asked.len() < READ_AHEAD
+                && let Some(pack) = packs.next()
+            {
+                let (store, key) = (self.store.clone(), self.pack_key(&pack));
+                asked.spawn(async move { (pack, store.stat(&key).await) });
+            }
+            let Some(told) = asked.join_next().await else { return Ok(there) };
+            let (pack, status) = told.map_err(|_panic| Fault::Bug("asking for a pack panicked"))?;
+            match status {
+                Ok(row) => there.push((pack, row.stored_bytes)),
+                Err(error) if error.failure == Failure::NotFound => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// Writes index files that name these packs, each as full as it may be.
