@@ -70,6 +70,7 @@
 //! ```
 
 pub mod backup;
+pub mod browse;
 pub mod budget;
 pub mod cancel;
 mod carry;

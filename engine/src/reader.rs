@@ -26,7 +26,7 @@ use crate::{
     index::Index,
     model::{
         chunk::ChunkKey,
-        directory::Directory,
+        directory::{Directory, Target},
         object::Content,
         pack::{Location, PackNumber},
     },
@@ -117,6 +117,25 @@ impl Reader {
         }
         let damaged = |damage| Fault::damaged(format!("directory {key}"), damage);
         self.0.dialect.read_directory(&plain).map_err(damaged)
+    }
+
+    /// Where a symbolic link leads; `None` if that is longer than a target can be.
+    pub fn target(&self, target: &Target, most_bytes: u64) -> Result<Option<Box<[u8]>>, Fault> {
+        let bytes = match target {
+            Target::Inline(bytes) => bytes.clone(),
+            Target::Stored(content) => {
+                let mut bytes = Vec::new();
+                for key in self.chunks_of(content)? {
+                    let at = self.location(&key).ok_or(Fault::Missing { key })?;
+                    if bytes.len() as u64 + u64::from(at.raw_bytes) > most_bytes {
+                        return Ok(None);
+                    }
+                    self.chunk(&key, &mut bytes)?;
+                }
+                bytes.into()
+            }
+        };
+        Ok((bytes.len() as u64 <= most_bytes).then_some(bytes))
     }
 
     /// The chunks of an object in order, following link lists.

@@ -27,7 +27,7 @@ const MOST_KEYS: usize = 4096;
 /// Small writes are joined.
 const OUT_BYTES: usize = 128 << 10;
 /// The longest target a symbolic link can have.
-const MOST_TARGET_BYTES: usize = 4095;
+const MOST_TARGET_BYTES: u64 = 4095;
 
 /// An entry as archives take it.
 pub(super) struct Item<'a> {
@@ -129,13 +129,9 @@ impl<'a> Archiver<'a> {
             Kind::File { content, .. } => keys = self.reader.chunks_of(content).map_err(failed)?,
             Kind::Directory { .. } => {}
             Kind::Symlink { target: Target::Inline(bytes) } => target = bytes.to_vec(),
-            Kind::Symlink { target: Target::Stored(content) } => {
-                for key in self.reader.chunks_of(content).map_err(failed)? {
-                    self.reader.chunk(&key, &mut target).map_err(failed)?;
-                    if target.len() > MOST_TARGET_BYTES {
-                        return Err(failed(wrong_size("symbolic link")));
-                    }
-                }
+            Kind::Symlink { target: stored @ Target::Stored(_) } => {
+                let read = self.reader.target(stored, MOST_TARGET_BYTES).map_err(failed)?;
+                target = read.ok_or_else(|| failed(wrong_size("symbolic link")))?.into_vec();
             }
             _ => return Ok(()),
         }

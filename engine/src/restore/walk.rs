@@ -387,7 +387,7 @@ impl<'a> Walker<'a> {
             }
             Kind::Symlink { target } => {
                 let target = std::mem::replace(target, Target::Inline(Box::default()));
-                self.link_target(target).map(|target| match target {
+                self.task.reader.target(&target, MOST_LINK_BYTES).map(|target| match target {
                     Some(target) => {
                         self.special(entry, What::Symlink { target }, group.is_some(), spot)
                     }
@@ -420,24 +420,6 @@ impl<'a> Walker<'a> {
             (Err(fault), _) => self.task.read_failed(&spot.folder.path_of(&entry.name), fault),
             _ => {}
         }
-    }
-
-    fn link_target(&self, target: Target) -> Result<Option<Box<[u8]>>, Fault> {
-        let bytes = match target {
-            Target::Inline(bytes) => bytes,
-            Target::Stored(content) => {
-                let mut bytes = Vec::new();
-                for key in self.task.reader.chunks_of(&content)? {
-                    let at = self.task.index.find(&key).ok_or(Fault::Missing { key })?;
-                    if bytes.len() as u64 + u64::from(at.raw_bytes) > MOST_LINK_BYTES {
-                        return Ok(None);
-                    }
-                    self.task.reader.chunk(&key, &mut bytes)?;
-                }
-                bytes.into()
-            }
-        };
-        Ok((bytes.len() as u64 <= MOST_LINK_BYTES).then_some(bytes))
     }
 
     /// Plans a file; whether it could be.

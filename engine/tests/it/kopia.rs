@@ -1,5 +1,6 @@
 //! Repositories that kopia wrote, read through the pipelines that read every format.
 
+mod browsed;
 mod damage;
 mod golden;
 mod opening;

@@ -3,6 +3,7 @@
 mod announcing;
 mod b2;
 mod backup;
+mod browse;
 mod bucket;
 mod cache;
 mod change;
