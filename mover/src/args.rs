@@ -10,6 +10,10 @@ use std::{collections::BTreeSet, ffi::OsString, path::PathBuf};
 use clap::{Arg, ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use windlass_engine::format::restic::compress::Level;
 
+#[cfg(feature = "mount")]
+use crate::command::mount;
+#[cfg(feature = "serve")]
+use crate::command::serve;
 use crate::{
     command::{
         backup, cache, cat, check, copy, diff, dump, find, forget, generate, init, key, list, ls,
@@ -50,11 +54,15 @@ pub(crate) enum Command {
     Key(key::Args),
     List(list::Args),
     Ls(Box<ls::Args>),
+    #[cfg(feature = "mount")]
+    Mount(mount::Args),
     Prune(prune::Args),
     Recover(recover::Args),
     Repair(Box<repair::Args>),
     Restore(Box<restore::Args>),
     Rewrite(Box<rewrite::Args>),
+    #[cfg(feature = "serve")]
+    Serve(serve::Args),
     Snapshots(snapshots::Args),
     Stats(stats::Args),
     Tag(tag::Args),

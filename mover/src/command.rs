@@ -7,6 +7,8 @@
 //! [`crate::args::Command`], an arm here.
 
 pub(crate) mod backup;
+#[cfg(any(feature = "mount", feature = "serve"))]
+mod browsing;
 pub(crate) mod cache;
 pub(crate) mod cat;
 pub(crate) mod check;
@@ -20,12 +22,16 @@ pub(crate) mod init;
 pub(crate) mod key;
 pub(crate) mod list;
 pub(crate) mod ls;
+#[cfg(feature = "mount")]
+pub(crate) mod mount;
 pub(crate) mod prune;
 mod reading;
 pub(crate) mod recover;
 pub(crate) mod repair;
 pub(crate) mod restore;
 pub(crate) mod rewrite;
+#[cfg(feature = "serve")]
+pub(crate) mod serve;
 pub(crate) mod snapshots;
 pub(crate) mod stats;
 pub(crate) mod tag;
@@ -56,11 +62,15 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<Outcome, 
         Command::Key(args) => key::run(args, session).await,
         Command::List(args) => list::run(args, session).await,
         Command::Ls(args) => ls::run(*args, session).await,
+        #[cfg(feature = "mount")]
+        Command::Mount(args) => mount::run(args, session).await,
         Command::Prune(args) => prune::run(args, session).await,
         Command::Recover(args) => recover::run(args, session).await,
         Command::Repair(args) => repair::run(*args, session).await,
         Command::Restore(args) => restore::run(*args, session).await,
         Command::Rewrite(args) => rewrite::run(*args, session).await,
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::run(args, session).await,
         Command::Snapshots(args) => session.unless_cancelled(snapshots::run(args, session)).await,
         Command::Stats(args) => stats::run(args, session).await,
         Command::Tag(args) => tag::run(args, session).await,

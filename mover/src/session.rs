@@ -354,7 +354,12 @@ impl Session {
             }
         };
         let result = until_cancelled(&self.cancel, work).await;
+        // Then it was not a person who stopped it.
+        let is_lost = matches!(presence.check(), Err(Fault::LockLost));
         self.release(presence).await?;
+        if is_lost && self.cancel.is_cancelled() {
+            return Err(Fault::LockLost.into());
+        }
         result
     }
 

@@ -61,6 +61,7 @@ fn every_option_of_restic_is_known() {
         "find",
         "cat",
         "dump",
+        "mount",
         "diff",
         "stats",
         "version",
