@@ -2,8 +2,9 @@
 //!
 //! For each size a repository in a directory gets index files of chunks that nobody has. Then, each
 //! in a process of its own: an unchanged backup of a small directory with no cache, with an empty
-//! one (the table is made), with a warm one, and look-ups of chunks that are there and that are
-//! not. Beside them restic's unchanged backup, where it is on the PATH. Prints a table.
+//! one (the table is made), with a warm one, look-ups of chunks that are there and that are not,
+//! and a prune that lets go of all of them. Beside them restic's unchanged backup and prune, where
+//! it is on the PATH. Prints a table.
 //!
 //! The key is derived at the lowest cost, so that the times are those of the index.
 
@@ -21,7 +22,8 @@ use windlass_engine::{
     cancel::Cancel,
     model::chunk::ChunkKey,
     monitor::Silent,
-    protocol::restic::OpenOptions,
+    protocol::{Access, Announcement, listener::Listener, restic::OpenOptions},
+    reclaim,
     repository::{Environment, Place, Repository},
     store::{cache::CacheOptions, trace::Observer},
 };
@@ -74,6 +76,30 @@ impl Room {
         Repository::open(&place, &password, &options, environment).await.expect("opened")
     }
 
+    async fn prune(&self, repository: &Repository) {
+        let announcement = Announcement {
+            access: Access::Shared,
+            hostname: "host".into(),
+            username: "user".into(),
+            patience: Duration::ZERO,
+            lineage: None,
+            listener: Listener::default(),
+        };
+        let options = reclaim::Options {
+            limits: reclaim::Limits::default(),
+            most_time: None,
+            dry_run: false,
+            without: Vec::new(),
+            pack_bytes: 16 << 20,
+            announcement,
+            unannounced: false,
+            recover_space: false,
+        };
+        let (monitor, cancel) = (Arc::new(Silent::default()), Cancel::new());
+        let pruned = reclaim::run(repository, &options, monitor, &cancel, |_forecast| {});
+        pruned.await.expect("pruned");
+    }
+
     async fn back_up(&self, repository: &Repository) {
         let options = backup::Options::new(vec![self.path("source")], "host".into());
         let monitor = Arc::new(Silent::default());
@@ -104,9 +130,14 @@ fn measure(mode: &str) {
     let runtime = runtime();
     let began = Instant::now();
     let seconds = match mode {
-        "restic" => {
+        "restic backup" | "restic prune" => {
+            let words: &[&str] = match mode {
+                "restic backup" => &["-r", "repository", "backup", "source"],
+                _ => &["-r", "again", "prune"],
+            };
             let status = Command::new("restic")
-                .args(["-r", "repository", "--cache-dir", "restic-cache", "backup", "source"])
+                .args(words)
+                .args(["--cache-dir", "restic-cache"])
                 .env("RESTIC_PASSWORD", bare::PASSWORD)
                 .stdout(Stdio::null())
                 .status()
@@ -132,6 +163,11 @@ fn measure(mode: &str) {
         "open" => {
             let repository = runtime.block_on(room.open(true));
             runtime.block_on(repository.index()).expect("an index");
+            began.elapsed()
+        }
+        "prune" => {
+            let repository = runtime.block_on(room.open(false));
+            runtime.block_on(room.prune(&repository));
             began.elapsed()
         }
         _ => {
@@ -179,8 +215,13 @@ fn main() {
             println!("| {millions} | a look-up of what is {what} | {each} ns | {peak:.0} |");
         }
         if has_restic {
-            let _first = room.measured("restic");
-            row("unchanged backup by restic, warm", room.measured("restic"));
+            let _first = room.measured("restic backup");
+            row("unchanged backup by restic, warm", room.measured("restic backup"));
+            create(&room.path("again"), millions * 1_000_000);
+        }
+        row("prune of all", room.measured("prune"));
+        if has_restic {
+            row("prune of all by restic", room.measured("restic prune"));
         }
     }
 }
