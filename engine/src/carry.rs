@@ -91,6 +91,23 @@ impl Source {
 impl<B> Carrier<'_, B> {
     /// Carries rows of one pack, which are read at once.
     pub(crate) fn carry(&self, rows: &[usize], room: &mut Room) -> Result<(), Fault> {
+        self.go_over(rows, room, |opened, room| self.put(opened, room))
+    }
+
+    /// Proves rows of one pack, which are read at once. What is not good is carried from another
+    /// place.
+    pub(crate) fn prove(&self, rows: &[usize], room: &mut Room) -> Result<(), Fault> {
+        self.go_over(rows, room, |opened, room| Ok(self.wrong(opened, room)))
+    }
+
+    /// Opens rows, gives them to `each` in batches, which says which of them are not good, and
+    /// carries those from another place.
+    fn go_over(
+        &self,
+        rows: &[usize],
+        room: &mut Room,
+        each: impl Fn(&[Opened], &mut Room) -> Result<Vec<usize>, Fault>,
+    ) -> Result<(), Fault> {
         let Source { dialect, .. } = self.source;
         let Some(first) = rows.first().map(|at| self.source.row(*at)) else { return Ok(()) };
         let places = || rows.iter().map(|at| span_of(&self.source.row(*at).location()));
@@ -112,14 +129,15 @@ impl<B> Carrier<'_, B> {
             if let Some(Ok(())) = result {
                 opened.push(Opened { at: *at, sealed, plain: before..plain.len() });
                 if plain.len() >= PLAIN_BYTES {
-                    again.extend(self.put(&std::mem::take(&mut opened), room)?);
+                    again.extend(each(&std::mem::take(&mut opened), room)?);
+                    room.plain.clear();
                 }
             } else {
                 plain.truncate(before);
                 again.push(*at);
             }
         }
-        again.extend(self.put(&opened, room)?);
+        again.extend(each(&opened, room)?);
         for at in again {
             self.carry_copy(at, room)?;
         }
@@ -149,8 +167,25 @@ impl<B> Carrier<'_, B> {
             room.added += added;
             wrong.extend(others.into_iter().map(|place| these[place].at));
         }
-        room.plain.clear();
         Ok(wrong)
+    }
+
+    /// The rows of those that are not what their keys say.
+    fn wrong(&self, opened: &[Opened], room: &Room) -> Vec<usize> {
+        let proof = |one: &Opened| {
+            let plain = room.plain.get(one.plain.clone()).unwrap_or_default();
+            (self.source.row(one.at).key(), plain)
+        };
+        let proofs: Vec<(ChunkKey, &[u8])> = opened.iter().map(proof).collect();
+        let mut wrong = Vec::new();
+        let mut proved = 0;
+        while let Some(rest) = proofs.get(proved..)
+            && let Err(differs) = self.source.dialect.prove(rest)
+        {
+            wrong.push(opened[proved + differs].at);
+            proved += differs + 1;
+        }
+        wrong
     }
 
     fn chunk<'c>(

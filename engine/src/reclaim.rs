@@ -13,6 +13,7 @@
 //!   another program has rewritten the index, nothing is removed.
 //! - A root or directory that cannot be read, a chunk that no index knows, a pack that is missing:
 //!   each ends it before anything is removed ([`crate::mark`], [`plan`], [`survey`]).
+//! - Of several copies of a chunk none goes before one that stays was read and proved.
 //! - New packs, the index that names them, the index without the old ones, and only then the old
 //!   packs: the order is in the types of [`crate::protocol::reclaim`]. A crash anywhere leaves a
 //!   whole repository and at worst garbage, which the next run removes.
@@ -317,15 +318,14 @@ async fn prepare(
     if options.dry_run {
         return Ok((report, None));
     }
-    let Plan { repack, mut remove, missing, unreferenced, .. } = plan;
+    let Plan { repack, mut remove, missing, unreferenced, prove, .. } = plan;
     let survey = Arc::new(survey);
     let mut moved_into = Vec::new();
-    if !repack.is_empty() {
+    if !repack.is_empty() || !prove.is_empty() {
         monitor.event(Event::Phase(Phase::Transfer));
         let mut stays: Vec<bool> =
             survey.packs.iter().map(|pack| pack.listed_bytes.is_some()).collect();
         remove.iter().chain(&repack).for_each(|pack| stays[*pack] = false);
-        let count = repack.len();
         let source = Source {
             store: repository.store().clone(),
             dialect: repository.dialect().clone(),
@@ -335,7 +335,8 @@ async fn prepare(
         let rewriter = Rewriter {
             source,
             survey: Arc::clone(&survey),
-            packs: repack,
+            prove,
+            packs: repack.clone(),
             stays,
             compress_all: options.limits.uncompressed,
             until: options.most_time.map(|time| Instant::now() + time),
@@ -343,8 +344,12 @@ async fn prepare(
         };
         let pack_bytes = options.pack_bytes;
         let moved = rewriter.run(repository, presence, pack_bytes, threads, cancel).await?;
-        report.packs_postponed = (count - moved.done.len()) as u64;
+        report.packs_postponed = (repack.len() - moved.done.len()) as u64;
+        let done: HashSet<usize> = moved.done.iter().copied().collect();
+        let postponed = repack.into_iter().filter(|pack| !done.contains(pack));
         remove.extend(moved.done);
+        let spared = plan::copies_of(&catalogue, &survey, postponed);
+        remove.retain(|pack| !spared.contains(pack));
         moved_into = moved.into.packs;
     }
     // A pack in use that every segment hides from others has to come out of hiding.

@@ -2,7 +2,7 @@
 //!
 //! Invariants
 //! - Every root that came since the plan was made is walked. What it needs from a pack that was to
-//!   go keeps that pack.
+//!   go keeps that pack, unless another place of it was proved.
 //! - All segments that the plan was made from are still there, or nothing is removed: whoever
 //!   removed one may have moved chunks elsewhere and removed packs. The segments that came since
 //!   name every pack that chunks were moved into, and none that goes.
@@ -177,6 +177,7 @@ impl Commit {
         let reader = repository.reader_of(Arc::clone(&self.directories));
         let needs = Needs {
             catalogue: Arc::clone(&self.catalogue),
+            survey: Arc::clone(&self.survey),
             fresh: fresh.chunks.clone(),
             goes,
             missing: self.missing.iter().copied().collect(),
@@ -228,6 +229,7 @@ impl Commit {
 /// Sees what new roots need.
 struct Needs {
     catalogue: Arc<Catalogue>,
+    survey: Arc<Survey>,
     fresh: HashSet<ChunkKey>,
     goes: Vec<bool>,
     missing: HashSet<usize>,
@@ -256,13 +258,19 @@ impl Needs {
             return Ok(());
         }
         let places = self.catalogue.find(key).ok_or(Fault::Missing { key: *key })?;
+        // What was in use before has a place that was proved, if it has one that stays.
+        let proved = places.clone().any(|at| self.survey.chosen.contains(at));
         let packs = places.map(|at| self.catalogue.rows()[at].pack());
         let packs: Vec<usize> = packs.filter(|pack| !self.missing.contains(pack)).collect();
-        if packs.iter().any(|pack| !self.goes[*pack]) {
-            return Ok(());
+        if packs.is_empty() {
+            return Err(Fault::Missing { key: *key });
         }
-        let first = packs.first().ok_or(Fault::Missing { key: *key })?;
-        self.rescued.lock().unwrap_or_else(PoisonError::into_inner).insert(*first);
+        let stays = packs.iter().any(|pack| !self.goes[*pack]);
+        if let Some(goes) = packs.iter().find(|pack| self.goes[**pack])
+            && !(stays && proved)
+        {
+            self.rescued.lock().unwrap_or_else(PoisonError::into_inner).insert(*goes);
+        }
         Ok(())
     }
 }

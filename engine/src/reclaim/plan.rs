@@ -3,10 +3,12 @@
 //! Invariants
 //! - Pure: the same survey and limits give the same plan.
 //! - A pack with anything in use is never planned to go without being rewritten.
+//! - Where a chunk in use loses one of its copies, one that stays is to be proved before: of copies
+//!   in packs that stay nobody else reads a byte.
 //! - A pack that is in use and missing, or of another size than its chunks add up to, ends the
 //!   planning: nothing is removed before that is explained.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::HashSet};
 
 use super::{
     ReclaimError,
@@ -111,7 +113,7 @@ pub struct Forecast {
     pub packs_repack: u64,
     /// Packs that go whole.
     pub packs_remove: u64,
-    /// Requests for reading what is moved.
+    /// Requests for reading what is moved, or relied upon instead of another copy.
     pub read_requests: u64,
     /// Bytes that are read for it.
     pub read_bytes: u64,
@@ -128,6 +130,8 @@ pub(super) struct Plan {
     pub(super) missing: Vec<usize>,
     /// In the store and named by no index.
     pub(super) unreferenced: Vec<PackName>,
+    /// Places, by row, that are relied upon from now on.
+    pub(super) prove: Vec<usize>,
     pub(super) forecast: Forecast,
 }
 
@@ -178,6 +182,7 @@ pub(super) fn decide(
         (is_data, pack.bytes() >= small_bytes, Reverse(share), *number)
     });
     plan.choose(catalogue, survey, &candidates, limits, small_bytes);
+    plan.doubt_copies(catalogue, survey);
     if !can_compress {
         plan.forecast.uncompressed_bytes = 0;
     }
@@ -275,13 +280,51 @@ impl Plan {
             if pack.uncompressed {
                 forecast.uncompressed_bytes -= pack.bytes();
             }
-            for span in spans(catalogue, kept_rows(catalogue, survey, *number)) {
-                forecast.read_requests += 1;
-                forecast.read_bytes += span.bytes();
-            }
+            forecast.add_reads(&spans(catalogue, kept_rows(catalogue, survey, *number)));
             self.repack.push(*number);
         }
     }
+
+    /// Finds chunks in use of which a copy goes and another stays.
+    fn doubt_copies(&mut self, catalogue: &Catalogue, survey: &Survey) {
+        let rows = catalogue.rows();
+        let mut goes = vec![false; survey.packs.len()];
+        self.remove.iter().chain(&self.repack).for_each(|pack| goes[*pack] = true);
+        let stays = |at: &usize| {
+            let pack = rows[*at].pack();
+            !goes[pack] && survey.packs[pack].listed_bytes.is_some()
+        };
+        let mut first = 0;
+        while first < rows.len() {
+            let run = catalogue.run_at(first);
+            let used = run.len() > 1 && run.clone().any(|at| survey.chosen.contains(at));
+            if used && run.clone().any(|at| goes[rows[at].pack()]) {
+                let mut places = run.clone().filter(stays);
+                let chosen = places.clone().find(|at| survey.chosen.contains(*at));
+                self.prove.extend(chosen.or_else(|| places.next()));
+            }
+            first = run.end;
+        }
+        self.prove.sort_unstable_by_key(|at| (rows[*at].pack(), rows[*at].location().offset));
+        for rows in by_pack(catalogue, &self.prove) {
+            self.forecast.add_reads(&spans(catalogue, rows.iter().copied()));
+        }
+    }
+}
+
+impl Forecast {
+    fn add_reads(&mut self, spans: &[Span]) {
+        self.read_requests += spans.len() as u64;
+        self.read_bytes += spans.iter().map(Span::bytes).sum::<u64>();
+    }
+}
+
+/// Sorted rows, those of one pack together.
+pub(super) fn by_pack<'a>(
+    catalogue: &'a Catalogue,
+    rows: &'a [usize],
+) -> impl Iterator<Item = &'a [usize]> {
+    rows.chunk_by(|one, other| catalogue.rows()[*one].pack() == catalogue.rows()[*other].pack())
 }
 
 impl Surveyed {
@@ -298,6 +341,23 @@ pub(super) fn kept_rows<'a>(
     pack: usize,
 ) -> impl Iterator<Item = usize> + 'a {
     catalogue.rows_of(pack).filter(|at| survey.chosen.contains(*at))
+}
+
+/// Packs with copies of what is in use in these packs, which nobody has proved.
+pub(super) fn copies_of(
+    catalogue: &Catalogue,
+    survey: &Survey,
+    packs: impl Iterator<Item = usize>,
+) -> HashSet<usize> {
+    let rows = catalogue.rows();
+    let mut copies = HashSet::new();
+    for pack in packs {
+        for at in kept_rows(catalogue, survey, pack) {
+            let places = catalogue.find(&rows[at].key()).unwrap_or_default();
+            copies.extend(places.map(|at| rows[at].pack()).filter(|other| *other != pack));
+        }
+    }
+    copies
 }
 
 /// A stretch of a pack and the chunks in it.

@@ -5,6 +5,8 @@
 //!   it is good, nothing is removed ([`carry`](crate::carry)).
 //! - Only packs whose chunks in use were all moved are told as done, and only when the packs they
 //!   were moved into can be found by everyone.
+//! - A copy that is to be relied upon in the place of one that goes is proved, whatever the time;
+//!   where it is damaged, another one is moved beside it.
 
 use std::{
     collections::VecDeque,
@@ -18,7 +20,7 @@ use super::{
 };
 use crate::{
     cancel::Cancel,
-    carry::{Carrier, Room, Sealing, Source},
+    carry::{Carrier, Sealing, Source},
     deposit::{self, Deposit, Landed, Terms},
     fault::{Class, Fault},
     monitor::Monitor,
@@ -30,6 +32,8 @@ use crate::{
 pub(super) struct Rewriter {
     pub(super) source: Source,
     pub(super) survey: Arc<Survey>,
+    /// Rows that are proved, those of a pack together.
+    pub(super) prove: Vec<usize>,
     /// The packs whose chunks in use are moved.
     pub(super) packs: Vec<usize>,
     /// Whether a pack stays in the store as it is.
@@ -47,6 +51,12 @@ pub(super) struct Moved {
     pub(super) done: Vec<usize>,
     /// Those others.
     pub(super) into: Landed,
+}
+
+/// What a thread does next.
+enum Task<'a> {
+    Prove(&'a [usize]),
+    Move(usize),
 }
 
 impl Rewriter {
@@ -74,7 +84,9 @@ impl Rewriter {
     }
 
     fn move_all(&self, deposit: &Deposit<Vec<usize>>, threads: usize) -> Result<Vec<usize>, Fault> {
-        let waiting: Mutex<VecDeque<usize>> = Mutex::new(self.packs.iter().copied().collect());
+        let doubted = plan::by_pack(&self.source.catalogue, &self.prove).map(Task::Prove);
+        let packs = self.packs.iter().copied().map(Task::Move);
+        let waiting: Mutex<VecDeque<Task<'_>>> = Mutex::new(doubted.chain(packs).collect());
         let results: Vec<Result<Vec<usize>, Fault>> = std::thread::scope(|scope| {
             let workers: Vec<_> =
                 (0..threads.max(1)).map(|_| scope.spawn(|| self.work(&waiting, deposit))).collect();
@@ -99,7 +111,7 @@ impl Rewriter {
     /// Moves one pack after the other; those that are done with.
     fn work(
         &self,
-        waiting: &Mutex<VecDeque<usize>>,
+        waiting: &Mutex<VecDeque<Task<'_>>>,
         deposit: &Deposit<Vec<usize>>,
     ) -> Result<Vec<usize>, Fault> {
         let Self { source, monitor, compress_all, until, .. } = self;
@@ -107,13 +119,22 @@ impl Rewriter {
         let carrier = Carrier { source, deposit, sealing, monitor: &**monitor };
         let moved = source.room().and_then(|mut room| {
             let mut done = Vec::new();
-            while until.is_none_or(|until| Instant::now() < until) {
+            loop {
                 let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-                let Some(pack) = next else { break };
-                self.move_pack(pack, &carrier, &mut room)?;
-                done.push(pack);
+                match next {
+                    Some(Task::Prove(rows)) => {
+                        let rows = rows.iter().copied();
+                        self.in_spans(rows, &carrier, |rows| carrier.prove(rows, &mut room))?;
+                    }
+                    Some(Task::Move(pack)) if until.is_none_or(|until| Instant::now() < until) => {
+                        let rows = plan::kept_rows(&source.catalogue, &self.survey, pack);
+                        let rows = rows.filter(|at| !self.has_other(*at));
+                        self.in_spans(rows, &carrier, |rows| carrier.carry(rows, &mut room))?;
+                        done.push(pack);
+                    }
+                    Some(Task::Move(_)) | None => break Ok(done),
+                }
             }
-            Ok(done)
         });
         if moved.is_err() {
             deposit.stop.cancel();
@@ -121,19 +142,18 @@ impl Rewriter {
         moved
     }
 
-    fn move_pack<B>(
+    /// Does `each` to rows of one pack, as far as they are read at once.
+    fn in_spans<B>(
         &self,
-        pack: usize,
+        rows: impl Iterator<Item = usize>,
         carrier: &Carrier<'_, B>,
-        room: &mut Room,
+        mut each: impl FnMut(&[usize]) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
-        let catalogue = &self.source.catalogue;
-        let rows = plan::kept_rows(catalogue, &self.survey, pack).filter(|at| !self.has_other(*at));
-        for Span { rows, .. } in plan::spans(catalogue, rows) {
+        for Span { rows, .. } in plan::spans(&self.source.catalogue, rows) {
             if carrier.deposit.stop.is_cancelled() {
                 return Err(Fault::Cancelled);
             }
-            carrier.carry(&rows, room).map_err(|fault| match fault.class() {
+            each(&rows).map_err(|fault| match fault.class() {
                 Class::Damaged => Fault::Unmovable { why: fault.to_string() },
                 _ => fault,
             })?;

@@ -1,5 +1,7 @@
 //! Forgetting and cleaning up: what stays is whole, what goes is garbage, whatever happens between.
 
+mod copies;
+
 use std::{sync::Arc, time::Duration};
 
 use windlass_engine::{
@@ -442,7 +444,7 @@ fn others_at_work_are_waited_for_and_nothing_is_removed_under_them() {
     scene.runtime.block_on(reader.release()).expect("released");
     // What was moved before is not moved again.
     let report = clean(&scene, &repository, &options());
-    assert_eq!(report.forecast.read_bytes, 0, "{report:?}");
+    assert_eq!(report.forecast.packs_repack, 0, "{report:?}");
     scene.check_whole(&scene.open(store.clone()));
     assert_eq!(locks(&store), [""; 0]);
 }
