@@ -44,9 +44,17 @@ pub fn master() -> MasterKey {
 /// Never: all parameters are legal.
 #[must_use]
 pub fn objects(version: Version, extra: Vec<(String, String)>) -> Vec<(Key, Vec<u8>)> {
+    objects_for(PASSWORD, version, extra)
+}
+
+fn objects_for(
+    password: &str,
+    version: Version,
+    extra: Vec<(String, String)>,
+) -> Vec<(Key, Vec<u8>)> {
     let (random, master) = (Entropy::seeded(8), master());
     let kdf = KdfParams { n: 2, r: 1, p: 1, salt: random.bytes().expect("seeded") };
-    let derived = key::derive(&kdf, &Password::new(PASSWORD)).expect("legal parameters");
+    let derived = key::derive(&kdf, &Password::new(password)).expect("legal parameters");
     let nonce = random.bytes().expect("seeded");
     let (user, host) = ("user".into(), HOST.into());
     let now = Timestamp::utc(1_700_000_000, 0);
@@ -70,12 +78,20 @@ pub fn objects(version: Version, extra: Vec<(String, String)>) -> Vec<(Key, Vec<
 /// # Panics
 /// Where that cannot be written.
 pub fn write(at: &Path, version: Version) {
+    write_for(PASSWORD, at, version);
+}
+
+/// The same for another password.
+///
+/// # Panics
+/// Where that cannot be written.
+pub fn write_for(password: &str, at: &Path, version: Version) {
     for directory in ["data", "index", "keys", "locks", "snapshots"] {
         fs::create_dir_all(at.join(directory)).expect("made");
     }
     (0..=255_u8)
         .for_each(|shard| fs::create_dir(at.join(format!("data/{shard:02x}"))).expect("made"));
-    for (key, bytes) in objects(version, Vec::new()) {
+    for (key, bytes) in objects_for(password, version, Vec::new()) {
         fs::write(at.join(key.as_str()), bytes).expect("written");
     }
 }

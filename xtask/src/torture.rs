@@ -2,7 +2,7 @@
 //!
 //! Invariants: what runs is the code of `cargo xtask test`, with other seeds and more rounds; every
 //! seed is printed before its round; a test that fails ends no other, and is named at the end with
-//! the command that runs it again.
+//! the command that runs it again. Without the real restic nothing is run, for it is the judge.
 
 use std::{
     io::{BufRead, BufReader},
@@ -10,7 +10,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use crate::workspace;
+use crate::{debian, workspace};
 
 const USAGE: &str = "\
 usage: cargo xtask torture [--seconds N | --rounds N] [--seed S] [--only WORDS]
@@ -20,7 +20,7 @@ usage: cargo xtask torture [--seconds N | --rounds N] [--seed S] [--only WORDS]
   --only WORDS   tests whose names contain this";
 
 /// The packages whose tests in the module `torture` take seeds.
-const PACKAGES: [&str; 1] = ["windlass-engine"];
+const PACKAGES: [&str; 2] = ["windlass-engine", "windlass"];
 
 /// How a round begins to be told of; the rest of a line is for the end.
 const TOLD: &str = "torture: ";
@@ -77,6 +77,10 @@ struct End {
 /// Runs the tests.
 pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     let request = Request::parse(arguments).ok_or(USAGE)?;
+    debian::provide_peers()?;
+    if workspace::find_on_path("restic").is_none() {
+        return Err("restic is not on the PATH, and it is the judge".into());
+    }
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     let seed = request.seed.unwrap_or(clock);
     let mut tests = Vec::new();
@@ -195,9 +199,9 @@ mod tests {
     fn words_are_understood_or_refused() {
         let only = String::new();
         assert_eq!(parse(""), Some(Request { most: Most::Seconds(600), seed: None, only }));
-        let request = parse("--rounds 3 --seed 9 --only crash").expect("understood");
+        let request = parse("--rounds 3 --seed 9 --only killed").expect("understood");
         assert_eq!((request.most, request.seed), (Most::Rounds(3), Some(9)));
-        assert_eq!(request.only, "crash");
+        assert_eq!(request.only, "killed");
         for wrong in ["--rounds", "--rounds x", "--what 1", "3"] {
             assert_eq!(parse(wrong), None, "{wrong}");
         }
@@ -208,12 +212,13 @@ mod tests {
         let mut end = End::default();
         for line in [
             "   Compiling windlass",
-            "torture: crashes: seed 7",
-            "torture: crashes: done, 9 rounds, seeds 7 to 15",
+            "torture: killed backup: seed 7",
+            "torture: killed backup: 8 of 9 were killed while they ran",
+            "torture: killed backup: done, 9 rounds, seeds 7 to 15",
             "torture: other: failed with seed 31",
         ] {
             end.hear(line);
         }
-        assert_eq!((end.rounds, end.failed, end.told.len()), (9, Some(31), 2));
+        assert_eq!((end.rounds, end.failed, end.told.len()), (9, Some(31), 3));
     }
 }

@@ -52,6 +52,15 @@ impl fmt::Display for Stale {
     }
 }
 
+/// Who looks at them: some stand for nobody by that.
+#[derive(Clone, Copy, Debug)]
+pub struct Looker<'a> {
+    /// The name of this host.
+    pub hostname: &'a str,
+    /// A name that is given to one at a time, if this is one of it.
+    pub lineage: Option<&'a str>,
+}
+
 /// Which announcements to clear away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
@@ -65,18 +74,18 @@ pub enum Which {
 pub type ListedHolder = (String, Result<Holder, Fault>);
 
 impl Protocol {
-    /// Everyone who announced to be at work; `hostname` is that of this host.
-    pub async fn list_holders(&self, hostname: &str) -> Result<Vec<ListedHolder>, Fault> {
+    /// Everyone who announced to be at work.
+    pub async fn list_holders(&self, looker: Looker<'_>) -> Result<Vec<ListedHolder>, Fault> {
         match self {
-            Self::Restic(protocol) => protocol.list_holders(hostname).await,
+            Self::Restic(protocol) => protocol.list_holders(looker).await,
             Self::Kopia(_) => Ok(Vec::new()),
         }
     }
 
     /// Clears announcements away, and gives the names of those that are gone.
-    pub async fn evict(&self, which: Which, hostname: &str) -> Result<Vec<String>, Fault> {
+    pub async fn evict(&self, which: Which, looker: Looker<'_>) -> Result<Vec<String>, Fault> {
         match self {
-            Self::Restic(protocol) => protocol.evict(which, hostname).await,
+            Self::Restic(protocol) => protocol.evict(which, looker).await,
             Self::Kopia(_) => Err(read_only()),
         }
     }

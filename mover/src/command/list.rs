@@ -2,7 +2,11 @@
 
 use clap::ValueEnum;
 use serde::Serialize;
-use windlass_engine::{model::chunk::Role, protocol::object::ObjectKind, repository::Repository};
+use windlass_engine::{
+    model::chunk::Role,
+    protocol::{holders::Looker, object::ObjectKind},
+    repository::Repository,
+};
 
 use super::reading;
 use crate::{
@@ -89,7 +93,9 @@ async fn blobs(repository: &Repository, session: &Session) -> Result<(), Failure
 /// The names of locks, and with `-v` who holds them.
 async fn locks(repository: &Repository, session: &Session) -> Result<Outcome, Failure> {
     let output = &session.output;
-    let holders = repository.protocol().list_holders(&session::hostname()).await?;
+    let hostname = session::hostname();
+    let looker = Looker { hostname: &hostname, lineage: session.settings.lineage.as_deref() };
+    let holders = repository.protocol().list_holders(looker).await?;
     if output.is_json() {
         let locks: Vec<LockJson<'_>> = holders
             .iter()

@@ -1,6 +1,9 @@
 //! `unlock`: clearing away locks that nobody holds.
 
-use windlass_engine::{protocol::holders::Which, repository::Repository};
+use windlass_engine::{
+    protocol::holders::{Looker, Which},
+    repository::Repository,
+};
 
 use crate::{
     failure::{Failure, Outcome},
@@ -9,8 +12,8 @@ use crate::{
 
 /// Remove locks that nobody holds any more
 ///
-/// Those are locks that were not refreshed for half an hour, and locks of this host whose process is
-/// gone.
+/// Those are locks that were not refreshed for half an hour, locks of this host whose process is
+/// gone, and with --lineage those of that name.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Remove all locks: make sure before that nobody is at work
@@ -30,7 +33,9 @@ pub(crate) async fn clear(
     repository: &Repository,
     session: &Session,
 ) -> Result<(), Failure> {
-    let gone = repository.protocol().evict(which, &session::hostname()).await?;
+    let hostname = session::hostname();
+    let looker = Looker { hostname: &hostname, lineage: session.settings.lineage.as_deref() };
+    let gone = repository.protocol().evict(which, looker).await?;
     if !gone.is_empty() {
         session.output.line(&format!("successfully removed {} locks", gone.len()));
     }

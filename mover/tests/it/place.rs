@@ -11,6 +11,8 @@ use std::{
 
 use serde_json::Value;
 use tempfile::TempDir;
+use windlass_engine::format::restic::config::Version;
+use windlass_testkit::bare;
 
 /// The password of every repository here.
 pub(crate) const PASSWORD: &str = "correct horse";
@@ -46,6 +48,13 @@ impl Place {
         let place = Self::new();
         let said = place.run(&["init"]);
         assert_eq!(said.code, Some(0), "{said:?}");
+        place
+    }
+
+    /// And with one that opens without cost, for those who open it many times.
+    pub(crate) fn with_cheap_repository() -> Self {
+        let place = Self::new();
+        bare::write_for(PASSWORD, &place.path("repo"), Version::V2);
         place
     }
 

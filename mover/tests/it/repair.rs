@@ -33,8 +33,13 @@ fn the_way_from_damage_to_a_whole_repository() {
     // What lies where the copy is to be is not overwritten.
     place.write(&format!("pack-{pack}"), b"something else");
     place.run(&["repair", "packs", &pack]).refused(1, &["pack-", "exists"]);
-    fs::remove_file(place.path(&format!("pack-{pack}"))).expect("removed");
+    // The copy of a run that was killed is one, and half of one is written again.
+    let damaged = files(&place.path("repo/data")).into_iter().find(|path| path.ends_with(&pack));
+    let bytes = fs::read(damaged.expect("a pack")).expect("read");
+    place.write(&format!("pack-{pack}"), &bytes);
+    place.write(&format!("pack-{pack}.part"), b"half");
     let said = place.done(&["repair", "packs", &pack, "--json"]);
+    assert_eq!(fs::read(place.path(&format!("pack-{pack}"))).expect("read"), bytes);
     let summary = said.message("summary");
     assert_eq!(summary["blobs_lost"].as_array().expect("a list").len(), 1, "{said:?}");
     assert_eq!(summary["packs_removed"][0], pack.as_str());
@@ -116,6 +121,16 @@ fn an_unreadable_snapshot_goes_only_when_it_is_named() {
     assert!(!snapshot.exists());
     place.done(&["repair", "snapshots", "--forget"]);
     assert_eq!(place.snapshots().len(), 1);
+}
+
+#[test]
+fn no_snapshot_is_given_up_for_what_is_there_and_in_no_index() {
+    let (place, _) = damaged();
+    let before = place.snapshots();
+    files(&place.path("repo/index")).iter().for_each(|path| fs::remove_file(path).expect("gone"));
+    let said = place.done(&["repair", "snapshots", "--forget"]);
+    assert!(said.err.contains("adding pack file to index"), "{said:?}");
+    assert_eq!(place.snapshots(), before);
 }
 
 #[test]

@@ -104,6 +104,8 @@ fn the_next_one_of_a_name_follows_one_that_was_killed_elsewhere() {
     let mut child = hanging_as(&place, elsewhere);
     child.kill().expect("killed");
     child.wait().expect("ended");
+    let lock = place.only_file("locks");
+    let bytes = fs::read(&lock).expect("a lock");
     for args in [
         &["forget", "--keep-last", "1"][..],
         &["forget", "--keep-last", "1", "--lineage", "weekly"],
@@ -113,6 +115,13 @@ fn the_next_one_of_a_name_follows_one_that_was_killed_elsewhere() {
     let said = place.done(&["forget", "--keep-last", "1", "--lineage", "nightly"]);
     assert!(said.err.contains("this is the next one of that name"), "{said:?}");
     assert_eq!(files(&place.path("repo/locks")).len(), 0);
+    // As if it had not been there.
+    fs::write(&lock, bytes).expect("written");
+    for args in [&["unlock"][..], &["unlock", "--lineage", "weekly"]] {
+        assert_eq!(place.done(args).out, "");
+    }
+    let said = place.done(&["unlock", "--lineage", "nightly"]);
+    assert!(said.out.contains("successfully removed 1 locks"), "{said:?}");
 }
 
 #[test]

@@ -9,7 +9,7 @@
 //!   clock between this lock and ours, so that neither a holder's clock that is behind nor ours that
 //!   is ahead makes a living one look old.
 //! - `unlock` goes by what restic goes by: the time in the lock, or that its process is not there on
-//!   a host of this name.
+//!   a host of this name; and by the name that is given to one at a time.
 
 use std::time::{Duration, SystemTime};
 
@@ -26,7 +26,7 @@ use super::{Protocol, key_of};
 use crate::{
     fault::Fault,
     process::{self, Life},
-    protocol::holders::{Holder, ListedHolder, Stale, Which},
+    protocol::holders::{Holder, ListedHolder, Looker, Stale, Which},
     store::Failure,
 };
 
@@ -54,7 +54,7 @@ impl Written {
 impl Protocol {
     pub(in crate::protocol) async fn list_holders(
         &self,
-        hostname: &str,
+        looker: Looker<'_>,
     ) -> Result<Vec<ListedHolder>, Fault> {
         let now = self.clock.now();
         let mut holders = Vec::new();
@@ -62,7 +62,7 @@ impl Protocol {
             let holder = json.and_then(|json| {
                 let damaged = |damage| Fault::damaged(name.to_string(), damage);
                 let file = LockFile::decode(&json).map_err(damaged)?;
-                Ok(holder(file, &now, hostname))
+                Ok(holder(file, &now, looker))
             });
             holders.push((name.id().map(|id| to_hex(id)).unwrap_or_default(), holder));
         })
@@ -74,11 +74,11 @@ impl Protocol {
     pub(in crate::protocol) async fn evict(
         &self,
         which: Which,
-        hostname: &str,
+        looker: Looker<'_>,
     ) -> Result<Vec<String>, Fault> {
         let names: Vec<String> = match which {
             Which::Stale => {
-                let holders = self.list_holders(hostname).await?.into_iter();
+                let holders = self.list_holders(looker).await?.into_iter();
                 let stale = holders.filter(|(_, holder)| {
                     holder.as_ref().is_ok_and(|holder| holder.stale.is_some())
                 });
@@ -105,8 +105,8 @@ impl Protocol {
     }
 }
 
-fn holder(file: LockFile, now: &Timestamp, hostname: &str) -> Holder {
-    let stale = staleness(&file, now, hostname);
+fn holder(file: LockFile, now: &Timestamp, looker: Looker<'_>) -> Holder {
+    let stale = staleness(&file, now, looker);
     Holder {
         time: file.time,
         exclusive: file.exclusive,
@@ -130,25 +130,33 @@ pub(super) fn dismissal(
         Life::Alive => return None,
         Life::Unknown => {}
     }
-    if lineage.is_some_and(|lineage| !lineage.is_empty() && lineage == file.lineage) {
+    if is_succeeded(file, lineage) {
         return Some(Stale::Succeeded);
     }
     let is_old = is_old(file, now) && !written.is_some_and(Written::is_fresh);
     is_old.then_some(Stale::Old)
 }
 
-/// Why a lock stands for nobody by what restic goes by, if it does.
-fn staleness(file: &LockFile, now: &Timestamp, hostname: &str) -> Option<Stale> {
+/// Why a lock stands for nobody by what restic goes by, or by its name, if it does.
+fn staleness(file: &LockFile, now: &Timestamp, looker: Looker<'_>) -> Option<Stale> {
     match life(file) {
         Life::Gone => return Some(Stale::Gone),
         Life::Alive => return None,
         Life::Unknown => {}
     }
+    if is_succeeded(file, looker.lineage) {
+        return Some(Stale::Succeeded);
+    }
     if is_old(file, now) {
         return Some(Stale::Old);
     }
     let tells_more = !file.process.is_empty();
-    (!tells_more && file.hostname == hostname && is_gone(file.pid)).then_some(Stale::Gone)
+    (!tells_more && file.hostname == looker.hostname && is_gone(file.pid)).then_some(Stale::Gone)
+}
+
+/// Whether this is the next one of a name that is given to one at a time.
+fn is_succeeded(file: &LockFile, lineage: Option<&str>) -> bool {
+    lineage.is_some_and(|lineage| !lineage.is_empty() && lineage == file.lineage)
 }
 
 fn life(file: &LockFile) -> Life {
@@ -218,12 +226,16 @@ mod tests {
         alive.process = process::own_birth().expect("known");
         alive.lineage = "nightly".into();
         assert_eq!(dismissal(&alive, written(90_000), &now, Some("nightly")), None);
-        assert_eq!(staleness(&alive, &now, "here"), None);
+        let here = Looker { hostname: "here", lineage: Some("nightly") };
+        assert_eq!(staleness(&alive, &now, here), None);
         // The next one of the same name.
         let mut before = lock(100_000, "pod-1", 1);
         before.lineage = "nightly".into();
         let dismissed = |lineage| dismissal(&before, written(0), &now, lineage);
         assert_eq!(dismissed(Some("nightly")), Some(Stale::Succeeded));
+        assert_eq!(staleness(&before, &now, here), Some(Stale::Succeeded));
+        let weekly = Looker { lineage: Some("weekly"), ..here };
+        assert_eq!(staleness(&before, &now, weekly), None);
         assert_eq!(
             (dismissed(Some("weekly")), dismissed(Some("")), dismissed(None)),
             (None, None, None)
@@ -235,7 +247,8 @@ mod tests {
     #[test]
     fn a_lock_is_stale_after_half_an_hour_or_with_its_process_on_this_host() {
         let now = Timestamp::utc(100_000, 500);
-        let check = |seconds, host, pid| staleness(&lock(seconds, host, pid), &now, "here");
+        let here = Looker { hostname: "here", lineage: None };
+        let check = |seconds, host, pid| staleness(&lock(seconds, host, pid), &now, here);
         let alive = i64::from(std::process::id());
         // No process has this number: the largest is 2^22.
         let gone = 0x7FFF_FFFF;

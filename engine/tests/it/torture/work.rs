@@ -26,7 +26,11 @@ use windlass_engine::{
         root::{Root, RootId},
     },
     monitor::{Monitor, Silent},
-    protocol::{Access, AnnounceError, Presence, amend::Amendment, holders::Which},
+    protocol::{
+        Access, AnnounceError, Presence,
+        amend::Amendment,
+        holders::{Looker, Which},
+    },
     reclaim, recover,
     repair::{heal, index, packs},
     repository::Repository,
@@ -296,7 +300,10 @@ impl Site {
                 Ok(())
             }),
             Work::Unlock => self.in_time(async {
-                repository.protocol().evict(Which::Stale, HOST).await?;
+                repository
+                    .protocol()
+                    .evict(Which::Stale, Looker { hostname: HOST, lineage: None })
+                    .await?;
                 Ok(())
             }),
         }

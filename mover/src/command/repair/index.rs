@@ -73,6 +73,22 @@ pub(in crate::command) async fn rebuild(
     Ok(index::run(repository, &options, presence, cancel, &mut step).await?)
 }
 
+/// Puts what is missing into the index, and tells only that.
+pub(super) async fn complete(
+    repository: &Repository,
+    presence: &Presence,
+    session: &Session,
+) -> Result<(), Failure> {
+    let pack_bytes = session.settings.pack_bytes;
+    let options = Options { read_all: false, only_named: false, pack_bytes };
+    let mut step = |step: Step<'_>| match step {
+        Step::Loading | Step::Listing | Step::Reading { .. } | Step::Rebuilding => {}
+        step => tell(&session.output, &step, false),
+    };
+    index::run(repository, &options, presence, &session.cancel, &mut step).await?;
+    Ok(())
+}
+
 fn tell(output: &Output, step: &Step<'_>, read_all: bool) {
     match step {
         Step::Loading if read_all => {}

@@ -1,9 +1,13 @@
 //! `repair packs`: what is good in damaged packs into new ones.
 //!
-//! Invariants: a copy of each pack lies in the current directory before anything is changed; one
-//! that is there is not overwritten.
+//! Invariants: a copy of each pack lies in the current directory before anything is changed, under
+//! its name only when it is whole; one that is there and says something else is not overwritten.
 
-use std::{fs::OpenOptions, io::Write};
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::Path,
+};
 
 use serde::Serialize;
 use windlass_engine::{
@@ -106,11 +110,26 @@ async fn save_copies(
         };
         let file = format!("pack-{name}");
         let failed = |error| Failure::io(format!("writing {file}"), error);
-        let mut copy =
-            OpenOptions::new().write(true).create_new(true).open(&file).map_err(failed)?;
-        copy.write_all(&bytes).and_then(|()| copy.sync_all()).map_err(failed)?;
+        save_copy(Path::new(&file), &bytes).map_err(failed)?;
     }
     Ok(())
+}
+
+/// Writes a file whole or not at all. One that is there is good where a run left it that did not
+/// come to its end, and is somebody else's otherwise.
+fn save_copy(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    match fs::read(file) {
+        Ok(there) if there == bytes => return Ok(()),
+        Ok(_something_else) => return Err(io::ErrorKind::AlreadyExists.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let unfinished = file.with_added_extension("part");
+    let mut copy = File::create(&unfinished)?;
+    copy.write_all(bytes)?;
+    copy.sync_all()?;
+    fs::rename(&unfinished, file)?;
+    File::open(".")?.sync_all()
 }
 
 fn tell(output: &Output, report: &Report) {

@@ -1,7 +1,7 @@
 //! `repair snapshots`: snapshots without what is gone.
 //!
 //! Invariants: a snapshot that cannot be read is removed only where it was named, with --forget, and
-//! is known to be damaged.
+//! is known to be damaged; none is given up for what a pack has that is there and in no index.
 
 use windlass_engine::{
     fault::{Class, Fault},
@@ -11,6 +11,7 @@ use windlass_engine::{
     rewrite::{Content, Options},
 };
 
+use super::index::complete;
 use crate::{
     command::{
         rewrite::{Mode, changing, refuse_no_lock, rewritten, told::Teller},
@@ -45,6 +46,9 @@ pub(super) async fn run(args: Args, session: &Session) -> Result<Outcome, Failur
     let filter = args.filter.filter(&session.settings)?;
     let repository = session.open().await?;
     let work = async |presence: Option<&Presence>| {
+        if let Some(presence) = presence.filter(|_| args.forget) {
+            complete(&repository, presence, session).await?;
+        }
         let mut readable = Vec::new();
         let mut unreadable = Vec::new();
         for (id, root) in repository.protocol().list_roots().await? {
