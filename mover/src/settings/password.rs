@@ -242,7 +242,7 @@ mod tests {
         assert_eq!(given(<_>::default(), &all).as_deref(), Some("windlass"));
         assert_eq!(given(<_>::default(), &all[..2]).as_deref(), Some("restic"));
         assert_eq!(given(<_>::default(), &all[..1]).as_deref(), Some("kopia"));
-        assert_eq!(given(<_>::default(), &[]), None);
+        assert_eq!(given(<_>::default(), &[("RESTIC_REPOSITORY", "/repository")]), None);
         let command = [("RESTIC_PASSWORD", "plain"), ("RESTIC_PASSWORD_COMMAND", "echo command")];
         assert_eq!(given(<_>::default(), &command).as_deref(), Some("command"));
     }
