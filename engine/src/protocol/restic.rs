@@ -277,6 +277,7 @@ impl Protocol {
         mut known: HashSet<FileName>,
         mut each: impl FnMut(FileName, Result<Vec<u8>, Fault>),
     ) -> Result<HashSet<FileName>, Fault> {
+        let mut missed = HashSet::new();
         for _listing in 0..MOST_LISTINGS {
             let mut names = match listed.take() {
                 Some(names) => names,
@@ -285,20 +286,24 @@ impl Protocol {
             let listed = names.iter().copied().collect();
             names.retain(|name| known.insert(*name));
             names.sort_unstable();
-            if self.read_those_left(names, &mut each).await? {
+            let mut vanished = self.read_those_left(names, &mut each).await?;
+            if vanished.is_empty() {
                 return Ok(listed);
             }
+            // Gone is what is not listed any more, or is not there a second time.
+            vanished.retain(|name| missed.insert(*name));
+            known.retain(|name| !vanished.contains(name));
         }
         Err(Fault::Unsettled { what: kind.directory() })
     }
 
-    /// Reads documents; whether all were still there.
+    /// Reads documents; those that were not there any more.
     async fn read_those_left(
         &self,
         names: Vec<FileName>,
         each: &mut impl FnMut(FileName, Result<Vec<u8>, Fault>),
-    ) -> Result<bool, Fault> {
-        let mut all = true;
+    ) -> Result<Vec<FileName>, Fault> {
+        let mut vanished = Vec::new();
         let mut reads = JoinSet::new();
         let mut names = names.into_iter();
         loop {
@@ -308,10 +313,12 @@ impl Protocol {
                 let (store, codec) = (self.store.clone(), Arc::clone(&self.codec));
                 reads.spawn(async move { (name, read_document(&store, &codec, name).await) });
             }
-            let Some(read) = reads.join_next().await else { return Ok(all) };
+            let Some(read) = reads.join_next().await else { return Ok(vanished) };
             let (name, json) = read.map_err(|_panic| Fault::Bug("reading an object panicked"))?;
             match json {
-                Err(Fault::Store(error)) if error.failure == Failure::NotFound => all = false,
+                Err(Fault::Store(error)) if error.failure == Failure::NotFound => {
+                    vanished.push(name);
+                }
                 json => each(name, json),
             }
         }

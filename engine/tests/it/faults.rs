@@ -286,3 +286,20 @@ fn an_adapter_that_panics_ends_the_backup_and_leaves_nobody_waiting() {
         assert_eq!(locks(&store), [""; 0], "from read {skip} on");
     }
 }
+
+#[test]
+fn an_index_segment_that_is_missed_once_is_read_all_the_same() {
+    let scene = source();
+    let store = empty(Version::V2);
+    for round in 0..3 {
+        scene.write("new", noise(200 + round, 100_000));
+        scene.back_up(&scene.open(store.clone()));
+    }
+    let whole = scene.runtime.block_on(scene.open(store.clone()).index()).expect("an index");
+    let (faulty, faults) = faulty(&store);
+    let repository = scene.open(faulty);
+    faults.once(Action::Read, "index/", 1, Fault::Fail(Failure::NotFound));
+    let index = scene.runtime.block_on(repository.index()).expect("an index");
+    assert!(faults.all_happened());
+    assert_eq!(index.pack_names().len(), whole.pack_names().len());
+}
