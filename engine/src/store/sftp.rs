@@ -162,10 +162,11 @@ impl Remote for Sftp {
     async fn read(&self, name: &str, range: Range) -> Result<Bytes, StoreError> {
         let session = self.connection.session("read").await?;
         let nothing_asked = FileAttributes::empty();
+        let room = session.room().await;
         let open = session.raw.open(self.below(name), OpenFlags::READ, nothing_asked);
         let opened = session.wait(open).await;
         let file = self.checked(&session, "read", name, opened).await?;
-        let file = self.opened(&session, "read", name, file.handle)?;
+        let file = self.opened(&session, "read", name, (file.handle, room))?;
         let failed = |error| self.connection.failed(&session, "read", name, error);
         let short = |have: u64| {
             let why = format!("the object has {have} bytes, too few for {range:?}");
@@ -261,7 +262,7 @@ impl Sftp {
         session: &Arc<Session>,
         action: &'static str,
         name: &str,
-        handle: String,
+        (handle, room): (String, Option<session::Room>),
     ) -> Result<session::Opened, StoreError> {
         // The library takes handles for text; what is none would name another file, or nothing.
         if handle.contains(char::REPLACEMENT_CHARACTER) {
@@ -269,7 +270,7 @@ impl Sftp {
             return Err(StoreError::new(Failure::Permanent, action, name, why)
                 .advising("use rclone's sftp remote to reach this server"));
         }
-        Ok(session.opened(handle))
+        Ok(session.opened(handle, room))
     }
 
     /// Owner only, and the group too where the group may read the repository's model object.

@@ -56,8 +56,9 @@ async fn directory(
 ) -> Result<Found, StoreError> {
     let full = sftp.below(&path);
     let failed = |error| sftp.connection.failed(session, "list", &full, error);
+    let room = session.room().await;
     let opened = match session.wait(session.raw.opendir(full.as_str())).await {
-        Ok(opened) => sftp.opened(session, "list", &full, opened.handle)?,
+        Ok(opened) => sftp.opened(session, "list", &full, (opened.handle, room))?,
         Err(error) if !path.is_empty() && status_of(&error) == Some(StatusCode::NoSuchFile) => {
             sftp.root_exists(session, "list").await?;
             return Ok(Found::default());

@@ -84,6 +84,7 @@ impl Sftp {
             .map_err(|error| StoreError::new(Failure::Permanent, "write", name, error))?;
         let temporary = format!("{path}{TEMPORARY_MARK}{random:016x}");
         let flags = OpenFlags::CREATE | OpenFlags::EXCLUDE | OpenFlags::WRITE;
+        let room = session.room().await;
         let open = || session.raw.open(temporary.as_str(), flags, permissions(0o600));
         let mut opened = session.wait(open()).await;
         if status(&opened) == Some(StatusCode::NoSuchFile) {
@@ -96,7 +97,7 @@ impl Sftp {
         }
         let file = self.checked(session, "write", name, opened).await?;
         let temporary = Temporary { session: Arc::clone(session), path: temporary };
-        Ok((temporary, self.opened(session, "write", name, file.handle)?))
+        Ok((temporary, self.opened(session, "write", name, (file.handle, room))?))
     }
 
     /// A failed write, told apart from a full disk where the server can be asked.
@@ -189,8 +190,9 @@ impl Sftp {
     /// Whether the file at `path` holds exactly `bytes`.
     async fn holds(&self, session: &Arc<Session>, path: &str, bytes: &[u8]) -> Result<bool, Error> {
         let nothing_asked = russh_sftp::protocol::FileAttributes::empty();
+        let room = session.room().await;
         let opened = session.wait(session.raw.open(path, OpenFlags::READ, nothing_asked)).await?;
-        let file = session.opened(opened.handle);
+        let file = session.opened(opened.handle, room);
         // One byte more, which must not be there.
         let there = read_span(session, file.handle(), 0, bytes.len() as u64 + 1).await?;
         Ok(there == bytes)

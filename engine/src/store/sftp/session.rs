@@ -20,7 +20,11 @@ use russh_sftp::{
     extensions,
     protocol::{Packet, StatusCode},
 };
-use tokio::{runtime::Handle, sync::Mutex, time::timeout};
+use tokio::{
+    runtime::Handle,
+    sync::{Mutex, OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
 use crate::store::{
     Failure, StoreError,
@@ -49,6 +53,7 @@ pub(super) struct Session {
     progress: Progress,
     stuck_after: Duration,
     is_over: AtomicBool,
+    handles: Arc<Semaphore>,
 }
 
 /// What a server can do beyond the protocol.
@@ -64,7 +69,16 @@ pub(super) struct Extensions {
 pub(super) struct Opened {
     session: Arc<Session>,
     handle: String,
+    /// Given back when the server has closed it.
+    room: Option<Room>,
 }
+
+/// Room for one thing more that is open.
+pub(super) type Room = OwnedSemaphorePermit;
+
+/// What may be open at once. Servers count in bytes of which the library makes text: beyond 127 they
+/// are none. What is dropped may be closed much later.
+const MOST_HANDLES: usize = 64;
 
 /// Every server takes requests of this size.
 const COMMON_BYTES: u32 = 32 * 1024;
@@ -139,6 +153,7 @@ impl Connection {
             child: Mutex::new(child),
             stuck_after: self.stuck_after,
             is_over: AtomicBool::new(false),
+            handles: Arc::new(Semaphore::new(MOST_HANDLES)),
         };
         if has.limits {
             let limits = session.wait(session.raw.limits()).await;
@@ -220,8 +235,13 @@ impl Session {
     }
 
     /// Keeps a handle until it is not needed any more.
-    pub(super) fn opened(self: &Arc<Self>, handle: String) -> Opened {
-        Opened { session: Arc::clone(self), handle }
+    /// Waits until something more may be opened.
+    pub(super) async fn room(&self) -> Option<Room> {
+        Arc::clone(&self.handles).acquire_owned().await.ok()
+    }
+
+    pub(super) fn opened(self: &Arc<Self>, handle: String, room: Option<Room>) -> Opened {
+        Opened { session: Arc::clone(self), handle, room }
     }
 
     /// Renames, and replaces what has the new name. Only where the server knows how.
@@ -266,7 +286,11 @@ impl Drop for Opened {
         if let (false, Ok(runtime)) = (handle.is_empty(), runtime) {
             let session = Arc::clone(&self.session);
             // Nobody waits for it: a handle that is not closed costs the server a descriptor.
-            runtime.spawn(async move { drop(session.raw.close(handle).await) });
+            let room = self.room.take();
+            runtime.spawn(async move {
+                let _closed = session.raw.close(handle).await;
+                drop(room);
+            });
         }
     }
 }
