@@ -65,6 +65,13 @@ fn check_same(was: &Path, is: &Path, but: &[&str], told: &str) {
     assert_eq!(differing, [], "{told}");
 }
 
+/// The locks of a repository; what was not yet one when its writer was killed is none.
+fn locks(repository: &Path) -> Vec<PathBuf> {
+    let mut found = files(&repository.join("locks"));
+    found.retain(|path| !path.to_string_lossy().contains("-tmp-"));
+    found
+}
+
 fn copy_tree(from: &Path, to: &Path) {
     let copied = Command::new("cp").arg("-a").arg(from).arg(to).status();
     assert!(copied.expect("cp runs").success());

@@ -9,9 +9,9 @@ use std::{
 
 use windlass_testkit::rounds::Rounds;
 
-use super::{Numbers, check_same, kill_after, tell};
+use super::{Numbers, check_same, kill_after, locks, tell};
 use crate::{
-    place::{Place, files, noise},
+    place::{Place, noise},
     restic::there_is_restic,
     rewrite::restic,
 };
@@ -81,7 +81,7 @@ fn a_killed_backup_harms_nothing_and_the_next_one_needs_no_help() {
             let said = place.run(args);
             assert_eq!(said.code, Some(0), "seed {seed}: {said:?}");
         }
-        let locks = files(&place.path("repo/locks"));
+        let locks = locks(&place.path("repo"));
         assert!(locks.is_empty(), "seed {seed}: {locks:?}");
         // What a restore of the newest snapshot gives is the source, now.
         place.done(&["restore", "latest:/src", "--target", "out"]);

@@ -13,9 +13,9 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Numbers, check_same, copy_tree, kill_after};
+use super::{Numbers, check_same, copy_tree, kill_after, locks};
 use crate::{
-    place::{PASSWORD, Place, Said, files, noise},
+    place::{PASSWORD, Place, Said, noise},
     restic::there_is_restic,
     rewrite::restic,
 };
@@ -182,7 +182,7 @@ impl Round<'_> {
     }
 
     fn check_end(&self, after: &[&str]) {
-        let locks = files(&self.place.path(self.work.target).join("locks"));
+        let locks = locks(&self.place.path(self.work.target));
         assert!(locks.is_empty(), "{}: {locks:?}", self.told);
         self.check_with_restic(&[]);
         let there = self.restore_all(true);
