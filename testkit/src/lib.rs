@@ -10,6 +10,7 @@ pub mod compare;
 pub mod conformance;
 pub mod faulty;
 pub mod hooked;
+mod loopback;
 pub mod recording;
 pub mod rounds;
 pub mod s3;

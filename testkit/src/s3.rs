@@ -8,9 +8,8 @@
 mod bucket;
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    thread::JoinHandle,
 };
 
 use bucket::Buckets;
@@ -23,7 +22,8 @@ use s3s::{
     s3_error,
     service::S3ServiceBuilder,
 };
-use tokio::{net::TcpListener, sync::oneshot};
+
+use crate::loopback::Loopback;
 
 /// The key that is let in.
 pub const KEY_ID: &str = "test-key-id";
@@ -35,9 +35,7 @@ pub const SECRET_KEY: &str = "test-secret-key";
 pub struct S3Server {
     buckets: Buckets,
     keys: Keys,
-    address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    server: Loopback,
 }
 
 /// Who is let in.
@@ -85,35 +83,11 @@ impl S3Server {
         let keys = Keys(Arc::new(Mutex::new(Let { id, secret, expired: Vec::new() })));
         builder.set_auth(keys.clone());
         let service = builder.build();
-        let (tell, told) = std::sync::mpsc::channel();
-        let (stop, stopped) = oneshot::channel();
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(2)
-                .enable_all()
-                .build()
-                .expect("a runtime");
-            runtime.block_on(async move {
-                let listener =
-                    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a loopback port");
-                tell.send(listener.local_addr().expect("bound")).expect("somebody waits");
-                let accept = async {
-                    while let Ok((stream, _peer)) = listener.accept().await {
-                        let service = service.clone();
-                        let connection = hyper::server::conn::http1::Builder::new()
-                            .serve_connection(TokioIo::new(stream), service);
-                        tokio::spawn(connection);
-                    }
-                };
-                tokio::select! {
-                    () = accept => {}
-                    _ = stopped => {}
-                }
-            });
-            runtime.shutdown_background();
+        let server = Loopback::start(move |stream| {
+            let (service, server) = (service.clone(), hyper::server::conn::http1::Builder::new());
+            async move { drop(server.serve_connection(TokioIo::new(stream), service).await) }
         });
-        let address = told.recv().expect("the server listens");
-        Self { buckets, keys, address, stop: Some(stop), thread: Some(thread) }
+        Self { buckets, keys, server }
     }
 
     /// Makes a bucket.
@@ -149,17 +123,6 @@ impl S3Server {
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-}
-
-impl Drop for S3Server {
-    fn drop(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            let _or_it_has_ended = stop.send(());
-        }
-        if let Some(thread) = self.thread.take() {
-            let _panicked_or_not = thread.join();
-        }
+        self.server.address()
     }
 }

@@ -11,9 +11,8 @@
 use std::{
     collections::BTreeMap,
     convert::Infallible,
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    thread::JoinHandle,
     time::{Duration, SystemTime},
 };
 
@@ -22,7 +21,8 @@ use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request, Response, StatusCode, body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 use md5::{Digest, Md5};
-use tokio::{net::TcpListener, sync::oneshot};
+
+use crate::loopback::Loopback;
 
 /// Who is let in.
 pub const USER: &str = "tester";
@@ -35,9 +35,7 @@ pub const PROJECT: &str = "project";
 #[derive(Debug)]
 pub struct SwiftServer {
     state: Arc<State>,
-    address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    server: Loopback,
 }
 
 #[derive(Debug)]
@@ -74,46 +72,28 @@ impl SwiftServer {
     #[must_use]
     pub fn start() -> Self {
         let state = Arc::new(State { address: Mutex::default(), held: Mutex::default() });
-        let (tell, told) = std::sync::mpsc::channel();
-        let (stop, stopped) = oneshot::channel();
         let serving = Arc::clone(&state);
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.expect("a runtime").block_on(async move {
-                let listener =
-                    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a loopback port");
-                tell.send(listener.local_addr().expect("bound")).expect("somebody waits");
-                let accept = async {
-                    while let Ok((stream, _peer)) = listener.accept().await {
-                        let state = Arc::clone(&serving);
-                        let service = service_fn(move |request| serve(Arc::clone(&state), request));
-                        let connection = hyper::server::conn::http1::Builder::new()
-                            .serve_connection(TokioIo::new(stream), service);
-                        tokio::spawn(connection);
-                    }
-                };
-                tokio::select! {
-                    () = accept => {}
-                    _ = stopped => {}
-                }
-            });
+        let server = Loopback::start(move |stream| {
+            let state = Arc::clone(&serving);
+            let service = service_fn(move |request| serve(Arc::clone(&state), request));
+            let server = hyper::server::conn::http1::Builder::new();
+            async move { drop(server.serve_connection(TokioIo::new(stream), service).await) }
         });
-        let address = told.recv().expect("the server listens");
-        *state.address.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
-        Self { state, address, stop: Some(stop), thread: Some(thread) }
+        *state.address.lock().unwrap_or_else(PoisonError::into_inner) = Some(server.address());
+        Self { state, server }
     }
 
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.server.address()
     }
 
     /// Where to log in, by a version of the protocol.
     #[must_use]
     pub fn login(&self, version: u8) -> String {
         let path = ["auth/v1.0", "auth/v2.0", "auth/v3"][usize::from(version) - 1];
-        format!("http://{}/{path}", self.address)
+        format!("http://{}/{path}", self.address())
     }
 
     /// Every token handed out so far is taken no longer.
@@ -133,17 +113,6 @@ impl SwiftServer {
     pub fn names(&self, container: &str) -> Vec<String> {
         let held = self.state.held();
         held.containers.get(container).map(|it| it.keys().cloned().collect()).unwrap_or_default()
-    }
-}
-
-impl Drop for SwiftServer {
-    fn drop(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            let _or_it_has_ended = stop.send(());
-        }
-        if let Some(thread) = self.thread.take() {
-            let _panicked_or_not = thread.join();
-        }
     }
 }
 

@@ -12,9 +12,8 @@ mod answer;
 use std::{
     convert::Infallible,
     io,
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -22,18 +21,15 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, combinators::BoxBody};
 use hyper::{Request, Response, body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::oneshot,
-};
+use tokio::net::TcpStream;
+
+use crate::loopback::Loopback;
 
 /// A running proxy.
 #[derive(Debug)]
 pub struct Toxic {
-    address: SocketAddr,
+    server: Loopback,
     state: Arc<State>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
 }
 
 /// What goes wrong, and when.
@@ -164,29 +160,21 @@ impl Toxic {
     #[must_use]
     pub fn before(upstream: SocketAddr) -> Self {
         let state = Arc::new(State { upstream, doses: Mutex::default(), seen: Mutex::default() });
-        let (tell, told) = std::sync::mpsc::channel();
-        let (stop, stopped) = oneshot::channel();
         let serving = Arc::clone(&state);
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.expect("a runtime").block_on(async move {
-                let listener =
-                    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a loopback port");
-                tell.send(listener.local_addr().expect("bound")).expect("somebody waits");
-                tokio::select! {
-                    () = accept(listener, serving) => {}
-                    _ = stopped => {}
-                }
-            });
+        let server = Loopback::start(move |stream| {
+            let state = Arc::clone(&serving);
+            let service = service_fn(move |request| serve(Arc::clone(&state), request));
+            let server = hyper::server::conn::http1::Builder::new();
+            // It ends with an error whenever an answer is spoilt.
+            async move { drop(server.serve_connection(TokioIo::new(stream), service).await) }
         });
-        let address = told.recv().expect("the proxy listens");
-        Self { address, state, stop: Some(stop), thread: Some(thread) }
+        Self { server, state }
     }
 
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.server.address()
     }
 
     /// Orders a fault.
@@ -213,17 +201,6 @@ impl Toxic {
     }
 }
 
-impl Drop for Toxic {
-    fn drop(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            let _or_it_has_ended = stop.send(());
-        }
-        if let Some(thread) = self.thread.take() {
-            let _panicked_or_not = thread.join();
-        }
-    }
-}
-
 impl State {
     /// What is wrong with this request: the first dose that is due. Doses after it do not count it.
     fn poison(&self, method: &str, target: &str) -> Option<Poison> {
@@ -247,21 +224,6 @@ impl State {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-async fn accept(listener: TcpListener, state: Arc<State>) {
-    while let Ok((stream, _peer)) = listener.accept().await {
-        let state = Arc::clone(&state);
-        tokio::spawn(async move {
-            let service = service_fn(move |request| serve(Arc::clone(&state), request));
-            // It ends with an error whenever an answer is spoilt.
-            drop(
-                hyper::server::conn::http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), service)
-                    .await,
-            );
-        });
-    }
 }
 
 async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Answer, io::Error> {

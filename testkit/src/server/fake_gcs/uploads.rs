@@ -5,8 +5,7 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
-    thread::JoinHandle,
+    net::{SocketAddr, SocketAddrV4},
 };
 
 use bytes::Bytes;
@@ -16,63 +15,26 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::oneshot,
-};
+use tokio::net::TcpStream;
+
+use crate::loopback::Loopback;
 
 /// A running translator.
 #[derive(Debug)]
-pub(super) struct Uploads {
-    address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
+pub(super) struct Uploads(Loopback);
 
 impl Uploads {
     pub(super) fn before(emulator: SocketAddrV4) -> Self {
-        let (tell, told) = std::sync::mpsc::channel();
-        let (stop, stopped) = oneshot::channel();
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.expect("a runtime").block_on(async move {
-                let listener =
-                    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a loopback port");
-                tell.send(listener.local_addr().expect("bound")).expect("somebody waits");
-                tokio::select! {
-                    () = accept(listener, emulator) => {}
-                    _ = stopped => {}
-                }
-            });
-        });
-        let address = told.recv().expect("it listens");
-        Self { address, stop: Some(stop), thread: Some(thread) }
-    }
-
-    pub(super) fn address(&self) -> SocketAddr {
-        self.address
-    }
-}
-
-impl Drop for Uploads {
-    fn drop(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            let _or_it_has_ended = stop.send(());
-        }
-        if let Some(thread) = self.thread.take() {
-            let _panicked_or_not = thread.join();
-        }
-    }
-}
-
-async fn accept(listener: TcpListener, emulator: SocketAddrV4) {
-    while let Ok((stream, _peer)) = listener.accept().await {
-        tokio::spawn(async move {
+        Self(Loopback::start(move |stream| {
             let service = service_fn(move |request| serve(emulator, request));
             let server = hyper::server::conn::http1::Builder::new();
             // A client may break off.
-            drop(server.serve_connection(TokioIo::new(stream), service).await);
-        });
+            async move { drop(server.serve_connection(TokioIo::new(stream), service).await) }
+        }))
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.0.address()
     }
 }
 
