@@ -22,7 +22,7 @@ use windlass_engine::{
     cancel::Cancel,
     model::chunk::ChunkKey,
     monitor::Silent,
-    protocol::{Access, Announcement, listener::Listener, restic::OpenOptions},
+    protocol::{Access, restic::OpenOptions},
     reclaim,
     repository::{Environment, Place, Repository},
     store::{cache::CacheOptions, trace::Observer},
@@ -77,21 +77,13 @@ impl Room {
     }
 
     async fn prune(&self, repository: &Repository) {
-        let announcement = Announcement {
-            access: Access::Shared,
-            hostname: "host".into(),
-            username: "user".into(),
-            patience: Duration::ZERO,
-            lineage: None,
-            listener: Listener::default(),
-        };
         let options = reclaim::Options {
             limits: reclaim::Limits::default(),
             most_time: None,
             dry_run: false,
             without: Vec::new(),
             pack_bytes: 16 << 20,
-            announcement,
+            announcement: bare::announcement(Access::Shared),
             unannounced: false,
             recover_space: false,
         };

@@ -4,7 +4,7 @@
 //! be opened a thousand times; everything else is as `init` makes it. All of it is the same in
 //! every run.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use sha2::{Digest, Sha256};
 use windlass_engine::{
@@ -21,6 +21,7 @@ use windlass_engine::{
         secret::Password,
         time::Timestamp,
     },
+    protocol::{Access, Announcement, listener::Listener},
     store::Key,
 };
 
@@ -93,5 +94,18 @@ pub fn write_for(password: &str, at: &Path, version: Version) {
         .for_each(|shard| fs::create_dir(at.join(format!("data/{shard:02x}"))).expect("made"));
     for (key, bytes) in objects_for(password, version, Vec::new()) {
         fs::write(at.join(key.as_str()), bytes).expect("written");
+    }
+}
+
+/// How somebody else, on another host, says that he is at work.
+#[must_use]
+pub fn announcement(access: Access) -> Announcement {
+    Announcement {
+        access,
+        hostname: "another host".into(),
+        username: "somebody".into(),
+        patience: Duration::ZERO,
+        lineage: None,
+        listener: Listener::default(),
     }
 }

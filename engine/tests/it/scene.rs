@@ -4,7 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use sha2::{Digest, Sha256};
@@ -22,9 +22,8 @@ use windlass_engine::{
     },
     monitor::Silent,
     protocol::{
-        Access, Announcement, ListedRoot, Presence,
+        Access, ListedRoot, Presence,
         keys::OpenError,
-        listener::Listener,
         restic::{InitOptions, OpenOptions},
     },
     repository::{Environment, Place, Repository},
@@ -36,7 +35,7 @@ use windlass_format::{
     restic::{config::Version, envelope},
     secret::Password,
 };
-pub(super) use windlass_testkit::bare::{HOST, master, write as empty_on_disk};
+pub(super) use windlass_testkit::bare::{HOST, announcement, master, write as empty_on_disk};
 use windlass_testkit::{
     bare,
     compare::{Aspect, Difference, compare},
@@ -263,18 +262,6 @@ impl Scene {
                 _ => panic!("no directory"),
             }
         })
-    }
-}
-
-/// How somebody else, on another host, says that he is at work.
-pub(super) fn announcement(access: Access) -> Announcement {
-    Announcement {
-        access,
-        hostname: "another host".into(),
-        username: "somebody".into(),
-        patience: Duration::ZERO,
-        lineage: None,
-        listener: Listener::default(),
     }
 }
 

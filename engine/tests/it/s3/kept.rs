@@ -5,13 +5,13 @@ use std::time::{Duration, SystemTime};
 use windlass_engine::{
     cancel::Cancel,
     immutability::{self, ImmutabilityError, Options, Report},
-    protocol::{Access, Announcement, listener::Listener},
+    protocol::Access,
     repository::Repository,
     store::settings::{Lock, LockMode, StoreSettings},
 };
 
 use super::{Cloud, Version, location, place, settings};
-use crate::scene::{self, Scene, noise};
+use crate::scene::{self, Scene, announcement, noise};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -61,17 +61,6 @@ impl Vault {
     }
 }
 
-fn announcement() -> Announcement {
-    Announcement {
-        access: Access::Shared,
-        hostname: "host".into(),
-        username: "user".into(),
-        patience: Duration::ZERO,
-        lineage: None,
-        listener: Listener::default(),
-    }
-}
-
 #[test]
 fn every_new_object_is_kept_but_locks() {
     for (mode, word) in [(LockMode::Governance, "GOVERNANCE"), (LockMode::Compliance, "COMPLIANCE")]
@@ -89,7 +78,8 @@ fn every_new_object_is_kept_but_locks() {
         }
         vault.scene.runtime.block_on(async {
             let cancel = Cancel::new();
-            let announced = repository.protocol().announce(&announcement(), &cancel).await;
+            let announced =
+                repository.protocol().announce(&announcement(Access::Shared), &cancel).await;
             let presence = announced.expect("announced");
             let locks: Vec<_> =
                 vault.days().into_iter().filter(|(key, _)| key.contains("/locks/")).collect();
