@@ -110,7 +110,7 @@ impl<B> Carrier<'_, B> {
     ) -> Result<(), Fault> {
         let Source { dialect, .. } = self.source;
         let Some(first) = rows.first().map(|at| self.source.row(*at)) else { return Ok(()) };
-        let places = || rows.iter().map(|at| span_of(&self.source.row(*at).location()));
+        let places = || rows.iter().map(|at| self.source.row(*at).location().span());
         let start = places().map(|span| span.start).min().unwrap_or_default();
         let end = places().map(|span| span.end).max().unwrap_or(start);
         room.stored.clear();
@@ -219,7 +219,7 @@ impl<B> Carrier<'_, B> {
             let row = self.source.row(copy);
             let place = row.location();
             let (mut sealed, mut plain) = (Vec::new(), Vec::new());
-            let read = self.source.read(row.pack(), span_of(&place), &mut sealed);
+            let read = self.source.read(row.pack(), place.span(), &mut sealed);
             let opened = read.and_then(|()| {
                 let unsealed = dialect.unseal(&key, &place, &sealed, &mut room.scratch, &mut plain);
                 unsealed.map_err(|damage| {
@@ -241,10 +241,4 @@ impl<B> Carrier<'_, B> {
         }
         Err(why)
     }
-}
-
-/// Where a chunk lies in its pack.
-pub(crate) fn span_of(place: &Location) -> Span<u64> {
-    let start = u64::from(place.offset);
-    start..start + u64::from(place.stored_bytes)
 }

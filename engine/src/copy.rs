@@ -36,7 +36,7 @@ use crate::{
     carry::{Carrier, Sealing, Source},
     catalogue::{self, RowSet},
     deposit::{self, Added, Deposit, Landed, Terms},
-    fault::{Class, Fault},
+    fault::{self, Class, Fault},
     index::Index,
     mark,
     model::root::{Root, RootId},
@@ -343,24 +343,18 @@ impl Job {
                 Ok(batch)
             });
             drop(collector);
-            let mut carried = Ok(Added::default());
-            for carrier in carriers {
-                let one = carrier.join().unwrap_or(Err(Fault::Bug("copying chunks panicked")));
-                carried = match (carried, one) {
-                    (Ok(mut all), Ok(one)) => {
-                        all += one;
-                        Ok(all)
-                    }
-                    // "Cancelled" is what the others hear of the first failure.
-                    (Err(Fault::Cancelled), Err(fault)) | (Ok(_), Err(fault)) => Err(fault),
-                    (Err(fault), _) => Err(fault),
-                };
-            }
+            let carried = fault::together(carriers.into_iter().map(|carrier| {
+                carrier.join().unwrap_or(Err(Fault::Bug("copying chunks panicked")))
+            }));
             match (walked, carried) {
                 (Err(CopyError::Fault(Fault::Cancelled)), Err(fault)) => Err(fault.into()),
                 (Err(error), _) => Err(error),
                 (Ok(_), Err(fault)) => Err(fault.into()),
-                (Ok(batch), Ok(added)) => Ok((batch, added)),
+                (Ok(batch), Ok(parts)) => {
+                    let mut added = Added::default();
+                    parts.into_iter().for_each(|part| added += part);
+                    Ok((batch, added))
+                }
             }
         })
     }

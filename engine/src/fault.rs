@@ -107,6 +107,23 @@ pub enum Fault {
     Bug(&'static str),
 }
 
+/// What several at work together came to: all of it, or the first failure. "Cancelled" is what the
+/// others hear of that.
+pub(crate) fn together<T>(
+    results: impl IntoIterator<Item = Result<T, Fault>>,
+) -> Result<Vec<T>, Fault> {
+    let mut done = Vec::new();
+    let mut failed = None;
+    for result in results {
+        match (result, &failed) {
+            (Ok(part), _) => done.push(part),
+            (Err(fault), None | Some(Fault::Cancelled)) => failed = Some(fault),
+            (Err(_later), Some(_)) => {}
+        }
+    }
+    failed.map_or(Ok(done), Err)
+}
+
 impl Fault {
     /// Damage of a named object.
     pub fn damaged(object: impl Into<String>, damage: Damage) -> Self {

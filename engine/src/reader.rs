@@ -306,7 +306,7 @@ impl Reader {
             return Ok(bytes);
         }
         drop(kept);
-        let end = u64::from(at.offset) + u64::from(at.stored_bytes);
+        let end = at.span().end;
         let known_end = self.0.index.pack_end(at.pack).max(end);
         let start = u64::from(at.offset) / SPAN_BYTES * SPAN_BYTES;
         let end = (start + SPAN_BYTES).max(end).min(known_end);

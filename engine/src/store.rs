@@ -540,6 +540,14 @@ pub enum Failure {
     Permanent,
 }
 
+impl Failure {
+    /// Whether the same call may work the next time.
+    #[must_use]
+    pub fn may_pass(self) -> bool {
+        matches!(self, Self::Transient | Self::Unreachable | Self::Throttled)
+    }
+}
+
 /// A storage call that failed: what was tried, on which object, and why.
 #[derive(Debug, thiserror::Error)]
 #[error("{action} {object}: {source}")]

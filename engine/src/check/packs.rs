@@ -231,7 +231,7 @@ fn part(start: u64, rows: &[&Row]) -> (usize, u64) {
     let mut plain_bytes = 0;
     for (at, row) in rows.iter().enumerate() {
         let place = row.location();
-        end = end.max(u64::from(place.offset) + u64::from(place.stored_bytes));
+        end = end.max(place.span().end);
         plain_bytes += u64::from(place.raw_bytes);
         if end - start >= PART_BYTES || plain_bytes >= PLAIN_BYTES {
             return (at + 1, end);

@@ -13,7 +13,7 @@ use std::{
 };
 
 use crate::{
-    carry::{Carrier, PLAIN_BYTES, Room, Source, span_of},
+    carry::{Carrier, PLAIN_BYTES, Room, Source},
     catalogue::{Row, RowSet},
     deposit::Added,
     fault::Fault,
@@ -175,7 +175,7 @@ fn together(rows: &[Row], window: &[usize]) -> usize {
     let mut end = 0;
     for (count, at) in window.iter().enumerate() {
         let row = &rows[*at];
-        let span = span_of(&row.location());
+        let span = row.location().span();
         let (pack, start) = *first.get_or_insert((row.pack(), span.start));
         let near = row.pack() == pack && span.start <= end + GAP_BYTES;
         if count > 0 && !(near && span.end.max(end) - start <= SPAN_BYTES) {

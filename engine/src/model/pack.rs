@@ -1,6 +1,6 @@
 //! A pack: an object of the store that holds many sealed chunks.
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 use windlass_format::id::to_hex;
 
@@ -60,6 +60,15 @@ pub struct Location {
     pub raw_bytes: u32,
     /// How the plaintext was coded before sealing.
     pub coding: Coding,
+}
+
+impl Location {
+    /// Where its bytes are in the pack.
+    #[must_use]
+    pub fn span(&self) -> Range<u64> {
+        let start = u64::from(self.offset);
+        start..start + u64::from(self.stored_bytes)
+    }
 }
 
 /// A chunk as the pack it is in, or an index, describes it.

@@ -8,7 +8,7 @@
 //! - A pack that is in use and missing, or of another size than its chunks add up to, ends the
 //!   planning: nothing is removed before that is explained.
 
-use std::{cmp::Reverse, collections::HashSet};
+use std::{cmp::Reverse, collections::HashSet, ops::Range};
 
 use super::{
     ReclaimError,
@@ -378,9 +378,7 @@ impl Span {
 pub(super) fn spans(catalogue: &Catalogue, rows: impl Iterator<Item = usize>) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::new();
     for at in rows {
-        let place = catalogue.rows()[at].location();
-        let start = u64::from(place.offset);
-        let end = start + u64::from(place.stored_bytes);
+        let Range { start, end } = catalogue.rows()[at].location().span();
         match spans.last_mut() {
             Some(span) if start <= span.end + GAP_BYTES && end - span.start <= SPAN_BYTES => {
                 span.end = span.end.max(end);

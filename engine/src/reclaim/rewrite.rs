@@ -22,7 +22,7 @@ use crate::{
     cancel::Cancel,
     carry::{Carrier, Sealing, Source},
     deposit::{self, Deposit, Landed, Terms},
-    fault::{Class, Fault},
+    fault::{self, Class, Fault},
     monitor::Monitor,
     protocol::Presence,
     repository::Repository,
@@ -87,25 +87,16 @@ impl Rewriter {
         let doubted = plan::by_pack(&self.source.catalogue, &self.prove).map(Task::Prove);
         let packs = self.packs.iter().copied().map(Task::Move);
         let waiting: Mutex<VecDeque<Task<'_>>> = Mutex::new(doubted.chain(packs).collect());
-        let results: Vec<Result<Vec<usize>, Fault>> = std::thread::scope(|scope| {
+        let done = std::thread::scope(|scope| {
             let workers: Vec<_> =
                 (0..threads.max(1)).map(|_| scope.spawn(|| self.work(&waiting, deposit))).collect();
-            let joined = workers
-                .into_iter()
-                .map(|worker| worker.join().unwrap_or(Err(Fault::Bug("moving chunks panicked"))));
-            joined.collect()
+            fault::together(
+                workers.into_iter().map(|worker| {
+                    worker.join().unwrap_or(Err(Fault::Bug("moving chunks panicked")))
+                }),
+            )
         });
-        let mut done = Vec::new();
-        let mut failed = None;
-        for result in results {
-            match (result, &failed) {
-                (Ok(packs), _) => done.extend(packs),
-                // "Cancelled" is what the others hear of the first failure.
-                (Err(fault), None | Some(Fault::Cancelled)) => failed = Some(fault),
-                (Err(_later), Some(_)) => {}
-            }
-        }
-        failed.map_or(Ok(done), Err)
+        Ok(done?.concat())
     }
 
     /// Moves one pack after the other; those that are done with.

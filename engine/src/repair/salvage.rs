@@ -21,7 +21,7 @@ use crate::{
     fault::{Class, Fault},
     model::{
         chunk::ChunkKey,
-        pack::{Location, PackName, PackNumber, PackedChunk},
+        pack::{PackName, PackNumber, PackedChunk},
     },
     protocol::Presence,
     repository::Repository,
@@ -108,13 +108,14 @@ impl Salvor {
             if salvaged.saved.contains(&chunk.key) {
                 continue;
             }
-            let span = span_of(chunk);
+            // Which pack it is, is told by its name here.
+            let place = chunk.at(PackNumber(0));
+            let span = place.span();
             if part.as_ref().is_none_or(|part| slice(part, &span).is_none()) {
                 part = self.part(pack, &chunks[at..])?;
             }
             let mut open = |stored: Result<Bytes, Fault>| {
                 plain.clear();
-                let place = Location { ..chunk.at(PackNumber(0)) };
                 let opened = self.dialect.unseal(&chunk.key, &place, &stored?, scratch, &mut plain);
                 let what = || format!("chunk {} in pack {}", chunk.key, pack.name);
                 opened.map_err(|damage| Fault::damaged(what(), damage))
@@ -162,7 +163,7 @@ impl Salvor {
         let Some(start) = chunks.first().map(|chunk| u64::from(chunk.offset)) else {
             return Ok(None);
         };
-        let ends = chunks.iter().map(|chunk| span_of(chunk).end.min(size));
+        let ends = chunks.iter().map(|chunk| chunk.at(PackNumber(0)).span().end.min(size));
         let end = ends.take_while(|end| end.saturating_sub(start) <= PART_BYTES).max();
         let Some(end) = end.filter(|end| *end > start) else { return Ok(None) };
         match self.read(pack, start..end) {
@@ -182,21 +183,11 @@ impl Salvor {
 /// Whether the same call may work in a while.
 fn may_pass(fault: &Fault) -> bool {
     match fault {
-        Fault::Store(error) => matches!(
-            error.failure,
-            Failure::Transient
-                | Failure::Unreachable
-                | Failure::Throttled
-                | Failure::Denied
-                | Failure::NoSpace
-        ),
+        Fault::Store(error) => {
+            error.failure.may_pass() || matches!(error.failure, Failure::Denied | Failure::NoSpace)
+        }
         fault => fault.class() != Class::Damaged,
     }
-}
-
-fn span_of(chunk: &PackedChunk) -> Span<u64> {
-    let start = u64::from(chunk.offset);
-    start..start + u64::from(chunk.stored_bytes)
 }
 
 fn slice((start, bytes): &(u64, Bytes), span: &Span<u64>) -> Option<Bytes> {

@@ -5,6 +5,8 @@
 //!   side, so that the chunk is opened once.
 //! - A span is longer than its limit only where a single chunk is.
 
+use std::ops::Range;
+
 use crate::model::{
     chunk::ChunkKey,
     pack::{Location, PackNumber},
@@ -52,8 +54,7 @@ pub(super) fn spans<T>(mut uses: Vec<Use<T>>, limits: Limits) -> Vec<Span<T>> {
     uses.sort_by_key(|one| (one.at.pack, one.at.offset, one.key));
     let mut spans: Vec<Span<T>> = Vec::new();
     for one in uses {
-        let start = u64::from(one.at.offset);
-        let end = start + u64::from(one.at.stored_bytes);
+        let Range { start, end } = one.at.span();
         if let Some(last) = spans.last_mut() {
             let last_end = last.start + last.len;
             let is_same = last.uses.last().is_some_and(|before| before.key == one.key);

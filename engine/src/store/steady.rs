@@ -224,8 +224,7 @@ impl Shared {
 
 /// Whether this failed in a way that another attempt may not.
 fn may_pass<T>(result: &Result<T, StoreError>) -> bool {
-    let failure = result.as_ref().err().map(|error| error.failure);
-    matches!(failure, Some(Failure::Transient | Failure::Unreachable | Failure::Throttled))
+    result.as_ref().is_err_and(|error| error.failure.may_pass())
 }
 
 impl Steady {

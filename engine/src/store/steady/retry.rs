@@ -76,8 +76,7 @@ impl Retry {
 
     /// What to wait after a failure; `None` where it is final.
     fn pause_after(&self, error: &StoreError, attempt: u32, since: Duration) -> Option<Duration> {
-        let may_pass =
-            matches!(error.failure, Failure::Transient | Failure::Unreachable | Failure::Throttled);
+        let may_pass = error.failure.may_pass();
         if !may_pass || error.failure == Failure::Throttled {
             self.answered.store(true, Ordering::Relaxed);
         }
