@@ -6,6 +6,10 @@
 //! and a prune that lets go of all of them. Beside them restic's unchanged backup and prune, where
 //! it is on the PATH. Prints a table.
 //!
+//! Then a repository whose snapshots need all of five million chunks, with few and with many
+//! snapshots: what prune takes that finds nothing to do, and check. Only that with the word
+//! `snapshots` behind `--`.
+//!
 //! The key is derived at the lowest cost, so that the times are those of the index.
 
 use std::{
@@ -20,6 +24,7 @@ use windlass_benches::repository::{runtime, scratch};
 use windlass_engine::{
     backup,
     cancel::Cancel,
+    check,
     model::chunk::ChunkKey,
     monitor::Silent,
     protocol::{Access, restic::OpenOptions},
@@ -29,12 +34,14 @@ use windlass_engine::{
 };
 use windlass_format::{restic::config::Version, secret::Password};
 use windlass_testkit::{
-    bare,
+    bare, forest,
     segments::{CHUNKS_OF_SEGMENT, chunk, segment},
 };
 
 const MILLIONS: [u64; 2] = [1, 5];
 const LOOKUPS: u64 = 100_000;
+const IN_USE: u64 = 5_000_000;
+const SNAPSHOTS: [u64; 2] = [10, 1000];
 const MODE: &str = "WINDLASS_BENCH_INDEX";
 
 /// A repository that opens at once, with index files of so many chunks.
@@ -66,11 +73,15 @@ impl Room {
     }
 
     async fn open(&self, with_cache: bool) -> Repository {
+        self.open_at("repository", with_cache).await
+    }
+
+    async fn open_at(&self, name: &str, with_cache: bool) -> Repository {
         let base = self.path("cache");
         let observer = Observer::default();
         let cache = CacheOptions { base, objects: false, limit_bytes: None, observer };
         let options = OpenOptions { cache: with_cache.then_some(cache), ..OpenOptions::default() };
-        let place = Place::local(self.path("repository"));
+        let place = Place::local(self.path(name));
         let password = Password::new(bare::PASSWORD);
         let environment = Environment::system();
         Repository::open(&place, &password, &options, environment).await.expect("opened")
@@ -90,6 +101,14 @@ impl Room {
         let (monitor, cancel) = (Arc::new(Silent::default()), Cancel::new());
         let pruned = reclaim::run(repository, &options, monitor, &cancel, |_forecast| {});
         pruned.await.expect("pruned");
+    }
+
+    async fn check(&self, repository: &Repository) {
+        let options = check::Options { read: check::Read::Nothing, only: None };
+        let (monitor, cancel) = (Arc::new(Silent::default()), Cancel::new());
+        let checked = check::run(repository, &options, monitor, &cancel, |_finding| {}).await;
+        let findings = checked.expect("checked").findings;
+        assert!(findings.is_empty(), "{findings:?}");
     }
 
     async fn back_up(&self, repository: &Repository) {
@@ -158,8 +177,18 @@ fn measure(mode: &str) {
             began.elapsed()
         }
         "prune" => {
-            let repository = runtime.block_on(room.open(false));
+            let repository = runtime.block_on(room.open(true));
             runtime.block_on(room.prune(&repository));
+            began.elapsed()
+        }
+        "prune nothing" => {
+            let repository = runtime.block_on(room.open_at("forest", true));
+            runtime.block_on(room.prune(&repository));
+            began.elapsed()
+        }
+        "check" => {
+            let repository = runtime.block_on(room.open_at("forest", true));
+            runtime.block_on(room.check(&repository));
             began.elapsed()
         }
         _ => {
@@ -174,7 +203,6 @@ fn measure(mode: &str) {
     println!("{} {}", seconds.as_secs_f64(), peak / 1024.0);
 }
 
-#[expect(clippy::print_stdout, reason = "the table is the purpose")]
 fn main() {
     // Only listed by the test runner, never run by it.
     if std::env::args().any(|argument| argument == "--test" || argument == "--list") {
@@ -183,6 +211,31 @@ fn main() {
     if let Ok(mode) = std::env::var(MODE) {
         return measure(&mode);
     }
+    if !std::env::args().any(|argument| argument == "snapshots") {
+        sizes();
+    }
+    snapshots();
+}
+
+/// How time and memory grow with the number of snapshots.
+#[expect(clippy::print_stdout, reason = "the table is the purpose")]
+fn snapshots() {
+    println!("| snapshots | work | seconds | peak MiB |\n|---|---|---|---|");
+    for snapshots in SNAPSHOTS {
+        let dir = scratch();
+        let room = Room { dir: dir.path().to_owned() };
+        bare::write(&room.path("forest"), Version::V2);
+        forest::write(&room.path("forest"), &bare::master(), IN_USE, snapshots);
+        for (mode, work) in [("prune nothing", "prune, nothing to do"), ("check", "check")] {
+            let (seconds, peak) = room.measured(mode);
+            println!("| {snapshots} | {work} | {seconds:.3} | {peak:.0} |");
+        }
+    }
+}
+
+/// How they grow with the number of chunks.
+#[expect(clippy::print_stdout, reason = "the table is the purpose")]
+fn sizes() {
     let has_restic = Command::new("restic").arg("version").output().is_ok();
     println!("| millions of chunks | work | seconds | peak MiB |\n|---|---|---|---|");
     for millions in MILLIONS {

@@ -9,6 +9,7 @@ pub mod bare;
 pub mod compare;
 pub mod conformance;
 pub mod faulty;
+pub mod forest;
 pub mod hooked;
 mod loopback;
 pub mod recording;
