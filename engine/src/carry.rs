@@ -65,7 +65,7 @@ pub(crate) struct Room {
 
 /// A row that was opened, and where its sealed bytes and its plaintext are in the room.
 struct Opened {
-    at: usize,
+    row: Row,
     sealed: Span<usize>,
     plain: Span<usize>,
 }
@@ -77,10 +77,6 @@ impl Source {
         Ok(Room { scratch, stored: Vec::new(), plain: Vec::new(), added: Added::default() })
     }
 
-    fn row(&self, at: usize) -> &Row {
-        &self.catalogue.rows()[at]
-    }
-
     fn read(&self, pack: usize, span: Span<u64>, out: &mut Vec<u8>) -> Result<(), Fault> {
         let key = self.dialect.pack_key(&self.catalogue.packs[pack].name);
         let range = Range::At { start: span.start, len: span.end - span.start };
@@ -90,13 +86,13 @@ impl Source {
 
 impl<B> Carrier<'_, B> {
     /// Carries rows of one pack, which are read at once.
-    pub(crate) fn carry(&self, rows: &[usize], room: &mut Room) -> Result<(), Fault> {
+    pub(crate) fn carry(&self, rows: &[Row], room: &mut Room) -> Result<(), Fault> {
         self.go_over(rows, room, |opened, room| self.put(opened, room))
     }
 
     /// Proves rows of one pack, which are read at once. What is not good is carried from another
     /// place.
-    pub(crate) fn prove(&self, rows: &[usize], room: &mut Room) -> Result<(), Fault> {
+    pub(crate) fn prove(&self, rows: &[Row], room: &mut Room) -> Result<(), Fault> {
         self.go_over(rows, room, |opened, room| Ok(self.wrong(opened, room)))
     }
 
@@ -104,13 +100,13 @@ impl<B> Carrier<'_, B> {
     /// carries those from another place.
     fn go_over(
         &self,
-        rows: &[usize],
+        rows: &[Row],
         room: &mut Room,
-        each: impl Fn(&[Opened], &mut Room) -> Result<Vec<usize>, Fault>,
+        each: impl Fn(&[Opened], &mut Room) -> Result<Vec<Row>, Fault>,
     ) -> Result<(), Fault> {
         let Source { dialect, .. } = self.source;
-        let Some(first) = rows.first().map(|at| self.source.row(*at)) else { return Ok(()) };
-        let places = || rows.iter().map(|at| self.source.row(*at).location().span());
+        let Some(first) = rows.first() else { return Ok(()) };
+        let places = || rows.iter().map(|row| row.location().span());
         let start = places().map(|span| span.start).min().unwrap_or_default();
         let end = places().map(|span| span.end).max().unwrap_or(start);
         room.stored.clear();
@@ -118,8 +114,8 @@ impl<B> Carrier<'_, B> {
         let mut opened = Vec::new();
         let mut again = Vec::new();
         room.plain.clear();
-        for at in rows {
-            let (key, place) = (self.source.row(*at).key(), self.source.row(*at).location());
+        for row in rows {
+            let (key, place) = (row.key(), row.location());
             let from = (u64::from(place.offset) - start) as usize;
             let sealed = from..from + place.stored_bytes as usize;
             let before = room.plain.len();
@@ -127,29 +123,29 @@ impl<B> Carrier<'_, B> {
             let bytes = stored.get(sealed.clone()).filter(|_bytes| read.is_ok());
             let result = bytes.map(|bytes| dialect.open_chunk(&key, &place, bytes, scratch, plain));
             if let Some(Ok(())) = result {
-                opened.push(Opened { at: *at, sealed, plain: before..plain.len() });
+                opened.push(Opened { row: *row, sealed, plain: before..plain.len() });
                 if plain.len() >= PLAIN_BYTES {
                     again.extend(each(&std::mem::take(&mut opened), room)?);
                     room.plain.clear();
                 }
             } else {
                 plain.truncate(before);
-                again.push(*at);
+                again.push(*row);
             }
         }
         again.extend(each(&opened, room)?);
-        for at in again {
-            self.carry_copy(at, room)?;
+        for row in again {
+            self.carry_copy(&row, room)?;
         }
-        let bytes = rows.iter().map(|at| self.source.row(*at).stored_bytes()).sum();
+        let bytes = rows.iter().map(Row::stored_bytes).sum();
         self.monitor.counters().bytes_done.add(bytes);
         Ok(())
     }
 
     /// Stores what was opened; the rows of those that are not what their keys say.
-    fn put(&self, opened: &[Opened], room: &mut Room) -> Result<Vec<usize>, Fault> {
+    fn put(&self, opened: &[Opened], room: &mut Room) -> Result<Vec<Row>, Fault> {
         let dialect = &self.source.dialect;
-        let key_of = |one: &Opened| self.source.row(one.at).key();
+        let key_of = |one: &Opened| one.row.key();
         let mut wrong = Vec::new();
         for role in [Role::File, Role::Directory, Role::Links] {
             let these: Vec<&Opened> =
@@ -160,21 +156,21 @@ impl<B> Carrier<'_, B> {
             let chunk = |one: &&Opened| {
                 let plain = room.plain.get(one.plain.clone()).unwrap_or_default();
                 let sealed = room.stored.get(one.sealed.clone()).unwrap_or_default();
-                self.chunk(role, key_of(one), &self.source.row(one.at).location(), sealed, plain)
+                self.chunk(role, key_of(one), &one.row.location(), sealed, plain)
             };
             let chunks: Vec<Chunk<'_>> = these.iter().map(chunk).collect();
             let (added, others) = self.deposit.store(role, &chunks)?;
             room.added += added;
-            wrong.extend(others.into_iter().map(|place| these[place].at));
+            wrong.extend(others.into_iter().map(|place| these[place].row));
         }
         Ok(wrong)
     }
 
     /// The rows of those that are not what their keys say.
-    fn wrong(&self, opened: &[Opened], room: &Room) -> Vec<usize> {
+    fn wrong(&self, opened: &[Opened], room: &Room) -> Vec<Row> {
         let proof = |one: &Opened| {
             let plain = room.plain.get(one.plain.clone()).unwrap_or_default();
-            (self.source.row(one.at).key(), plain)
+            (one.row.key(), plain)
         };
         let proofs: Vec<(ChunkKey, &[u8])> = opened.iter().map(proof).collect();
         let mut wrong = Vec::new();
@@ -182,7 +178,7 @@ impl<B> Carrier<'_, B> {
         while let Some(rest) = proofs.get(proved..)
             && let Err(differs) = self.source.dialect.prove(rest)
         {
-            wrong.push(opened[proved + differs].at);
+            wrong.push(opened[proved + differs].row);
             proved += differs + 1;
         }
         wrong
@@ -210,13 +206,13 @@ impl<B> Carrier<'_, B> {
     }
 
     /// Carries a chunk over that was not good where it was looked for, from any place that is.
-    fn carry_copy(&self, at: usize, room: &mut Room) -> Result<(), Fault> {
+    fn carry_copy(&self, row: &Row, room: &mut Room) -> Result<(), Fault> {
         let Source { dialect, catalogue, .. } = self.source;
-        let key = self.source.row(at).key();
+        let key = row.key();
         let role = dialect.role(&key);
         let mut why = Fault::Missing { key };
-        for copy in catalogue.find(&key).unwrap_or_default() {
-            let row = self.source.row(copy);
+        for copy in catalogue.places(&key)? {
+            let row = catalogue.row(copy)?;
             let place = row.location();
             let (mut sealed, mut plain) = (Vec::new(), Vec::new());
             let read = self.source.read(row.pack(), place.span(), &mut sealed);

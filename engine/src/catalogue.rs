@@ -1,105 +1,36 @@
-//! Every place of every chunk, as all index segments together say it, in as few bytes as will do.
+//! Every place of every chunk, as all index segments together say it.
 //!
 //! Invariants
-//! - Rows are sorted by chunk, then by pack; all places of a chunk are neighbours, and the first of
-//!   them stands for it in sets of chunks.
 //! - A place that several segments name is one row; a pack that several segments name is one pack.
-//! - 52 bytes a place and no second copy while it is built: the rows wait in 256 buckets that grow
-//!   by an eighth.
+//! - Rows are numbered as packs come, those of a pack from front to back, so that they are
+//!   neighbours; only a pack that a later segment says more of has them in several places.
+//! - In memory are about a byte for each row and some for each pack and segment; the rows themselves
+//!   are there only where they are few or cannot lie elsewhere ([`rows`]). Whoever reads rows that
+//!   lie elsewhere may be told of an error, and then nothing may rest on what it knows.
 
 mod load;
+mod rows;
 
 use std::{
-    cmp::Ordering,
-    collections::HashMap,
+    collections::{HashMap, HashSet},
+    ops::Range,
     sync::atomic::{AtomicU64, Ordering as Memory},
 };
 
+pub(crate) use self::load::load;
+use self::rows::{Gathering, Rows};
+pub(crate) use crate::index::kept::Row;
 use crate::{
+    dialect::Dialect,
     fault::Fault,
     model::{
         chunk::ChunkKey,
-        pack::{Coding, Lane, Location, PackInfo, PackName, PackNumber, PackedChunk},
+        pack::{Lane, PackInfo, PackName, PackNumber, PackedChunk},
     },
     protocol::{Segments, reclaim::NamedPack},
+    repository::Repository,
     store::Key,
 };
-
-pub(crate) use self::load::load;
-
-const BUCKETS: usize = 256;
-
-/// A place of a chunk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Row {
-    hash: [u8; 32],
-    tag: u8,
-    coding: u8,
-    pack: u32,
-    offset: u32,
-    stored_bytes: u32,
-    raw_bytes: u32,
-}
-
-impl Row {
-    fn new(pack: PackNumber, chunk: &PackedChunk) -> Result<Self, Fault> {
-        let wide = |_wide| Fault::Bug("a coding of the format fits a byte");
-        Ok(Self {
-            hash: *chunk.key.padded(),
-            tag: chunk.key.tag(),
-            coding: u8::try_from(chunk.coding.0).map_err(wide)?,
-            pack: pack.0,
-            offset: chunk.offset,
-            stored_bytes: chunk.stored_bytes,
-            raw_bytes: chunk.raw_bytes,
-        })
-    }
-
-    pub(crate) fn key(&self) -> ChunkKey {
-        ChunkKey::full(self.tag, self.hash)
-    }
-
-    pub(crate) fn pack(&self) -> usize {
-        self.pack as usize
-    }
-
-    pub(crate) fn stored_bytes(&self) -> u64 {
-        self.stored_bytes.into()
-    }
-
-    pub(crate) fn coding(&self) -> Coding {
-        Coding(self.coding.into())
-    }
-
-    pub(crate) fn location(&self) -> Location {
-        Location {
-            pack: PackNumber(self.pack),
-            offset: self.offset,
-            stored_bytes: self.stored_bytes,
-            raw_bytes: self.raw_bytes,
-            coding: self.coding(),
-        }
-    }
-
-    pub(crate) fn chunk(&self) -> PackedChunk {
-        PackedChunk {
-            key: self.key(),
-            offset: self.offset,
-            stored_bytes: self.stored_bytes,
-            raw_bytes: self.raw_bytes,
-            coding: self.coding(),
-        }
-    }
-
-    fn order(&self, other: &Self) -> Ordering {
-        let place = |row: &Self| (row.tag, row.pack, row.offset);
-        self.hash.cmp(&other.hash).then_with(|| place(self).cmp(&place(other)))
-    }
-
-    fn is_of(&self, key: &ChunkKey) -> bool {
-        self.hash == *key.padded() && self.tag == key.tag()
-    }
-}
 
 /// A pack that some segment names.
 #[derive(Clone, Debug)]
@@ -115,15 +46,6 @@ pub(crate) struct Pack {
     pub(crate) fewest_chunks: usize,
 }
 
-/// What the segments say while they are read.
-#[derive(Debug)]
-pub(crate) struct Builder {
-    buckets: Vec<Vec<Row>>,
-    packs: Vec<Pack>,
-    numbers: HashMap<PackName, u32>,
-    segments: Vec<Segment>,
-}
-
 /// An index segment.
 #[derive(Debug)]
 pub(crate) struct Segment {
@@ -132,31 +54,82 @@ pub(crate) struct Segment {
     pub(crate) chunks: usize,
 }
 
+/// Which rows are of which pack.
+#[derive(Debug, Default)]
+struct Extents {
+    /// The first row of each stretch of rows of one pack, and the pack.
+    starts: Vec<(u32, u32)>,
+    /// The first stretch of each pack.
+    of_packs: Vec<u32>,
+    /// Those of packs that later segments say more of.
+    further: HashMap<u32, Vec<u32>>,
+}
+
+impl Extents {
+    /// The rows from this one on are of this pack.
+    fn begin(&mut self, pack: u32, first_row: usize) {
+        let stretch = self.starts.len() as u32;
+        self.starts.push((first_row as u32, pack));
+        match self.of_packs.len() == pack as usize {
+            true => self.of_packs.push(stretch),
+            false => self.further.entry(pack).or_default().push(stretch),
+        }
+    }
+
+    fn pack_of(&self, row: usize) -> usize {
+        let after = self.starts.partition_point(|(first, _)| *first as usize <= row);
+        self.starts[after - 1].1 as usize
+    }
+
+    /// The rows of a pack, of `rows` in all.
+    fn of(&self, pack: usize, rows: usize) -> impl Iterator<Item = Range<usize>> {
+        let further = self.further.get(&(pack as u32)).into_iter().flatten();
+        std::iter::once(&self.of_packs[pack]).chain(further).map(move |stretch| {
+            let (first, _) = self.starts[*stretch as usize];
+            let next = self.starts.get(*stretch as usize + 1);
+            first as usize..next.map_or(rows, |(first, _)| *first as usize)
+        })
+    }
+}
+
+/// What the segments say while they are read.
+#[derive(Debug)]
+pub(crate) struct Builder {
+    rows: Gathering,
+    extents: Extents,
+    packs: Vec<Pack>,
+    numbers: HashMap<PackName, u32>,
+    segments: Vec<Segment>,
+}
+
 /// Every place of every chunk.
 #[derive(Debug)]
 pub(crate) struct Catalogue {
-    rows: Vec<Row>,
-    /// Where the rows of each first byte of a hash begin, and the end.
-    starts: Vec<usize>,
+    rows: Rows,
+    /// Those of chunks that have several.
+    repeated: RowSet,
+    extents: Extents,
     pub(crate) packs: Vec<Pack>,
     pub(crate) segments: Vec<Segment>,
-    /// Rows by pack, then by place in it, and where those of each pack begin.
-    by_pack: Vec<u32>,
-    pack_starts: Vec<u32>,
 }
 
-impl Default for Builder {
-    fn default() -> Self {
+impl Builder {
+    /// For the segments of a repository.
+    pub(crate) fn new(repository: &Repository) -> Self {
+        let most_in_memory = repository.environment().resources.rows();
+        Self::of(Gathering::new(most_in_memory, repository.protocol().aside()))
+    }
+
+    fn of(rows: Gathering) -> Self {
         Self {
-            buckets: (0..BUCKETS).map(|_| Vec::new()).collect(),
+            rows,
+            extents: Extents::default(),
             packs: Vec::new(),
             numbers: HashMap::new(),
             segments: Vec::new(),
         }
     }
-}
 
-impl Builder {
     /// Adds what a segment names. `each` hears of every chunk and the number of its pack.
     pub(crate) fn add(
         &mut self,
@@ -167,16 +140,16 @@ impl Builder {
     ) -> Result<(), Fault> {
         let mut segment = Segment { key: key.clone(), packs: Vec::new(), chunks: 0 };
         for NamedPack { info, marked } in packs {
-            let number = match self.numbers.get(&info.name) {
-                Some(number) => *number,
+            let known = self.numbers.get(&info.name).copied();
+            let number = match known {
+                Some(number) => number,
                 None => {
                     let PackNumber(number) = new_pack(&info);
                     if number as usize != self.packs.len() {
                         return Err(Fault::Bug("packs are numbered as they come"));
                     }
-                    let name = info.name.clone();
                     self.packs.push(Pack {
-                        name,
+                        name: info.name.clone(),
                         marked: true,
                         ever_marked: false,
                         times: 0,
@@ -193,111 +166,139 @@ impl Builder {
             pack.fewest_chunks = pack.fewest_chunks.min(info.chunks.len());
             segment.packs.push(number);
             segment.chunks += info.chunks.len();
-            for chunk in &info.chunks {
-                let row = Row::new(PackNumber(number), chunk)?;
-                let bucket = &mut self.buckets[usize::from(row.hash[0])];
-                if bucket.len() == bucket.capacity() {
-                    bucket.reserve_exact(bucket.len() / 8 + 64);
-                }
-                bucket.push(row);
-                each(chunk, PackNumber(number));
-            }
+            self.add_rows(number, known.is_some(), &info.chunks)?;
+            info.chunks.iter().for_each(|chunk| each(chunk, PackNumber(number)));
         }
         self.segments.push(segment);
         Ok(())
     }
 
+    /// Adds those places in a pack that are new.
+    fn add_rows(&mut self, pack: u32, known: bool, chunks: &[PackedChunk]) -> Result<(), Fault> {
+        let row = |chunk| Row::new(PackNumber(pack), chunk);
+        let rows: Option<Vec<Row>> = chunks.iter().map(row).collect();
+        let mut rows = rows.ok_or(Fault::Bug("a coding of the format fits a byte"))?;
+        rows.sort_unstable_by_key(in_pack);
+        rows.dedup();
+        if known {
+            let mut there = HashSet::new();
+            for stretch in self.extents.of(pack as usize, self.rows.len()) {
+                self.rows.read(stretch, |_, row| {
+                    there.insert(row);
+                })?;
+            }
+            rows.retain(|row| !there.contains(row));
+            if rows.is_empty() {
+                return Ok(());
+            }
+        }
+        self.extents.begin(pack, self.rows.len());
+        rows.into_iter().try_for_each(|row| self.rows.push(row))
+    }
+
     pub(crate) fn finish(self) -> Result<Catalogue, Fault> {
-        let Self { buckets, packs, numbers: _, segments } = self;
-        let mut rows = Vec::with_capacity(buckets.iter().map(Vec::len).sum());
-        let mut starts = Vec::with_capacity(BUCKETS + 1);
-        for mut bucket in buckets {
-            starts.push(rows.len());
-            bucket.sort_unstable_by(Row::order);
-            bucket.dedup();
-            rows.append(&mut bucket);
-        }
-        starts.push(rows.len());
-        if u32::try_from(rows.len()).is_err() {
-            return Err(Fault::Unsupported {
-                what: "an index of four thousand million chunks".into(),
-            });
-        }
-        let mut pack_starts = vec![0_u32; packs.len() + 1];
-        for row in &rows {
-            pack_starts[row.pack() + 1] += 1;
-        }
-        for at in 1..pack_starts.len() {
-            pack_starts[at] += pack_starts[at - 1];
-        }
-        let mut next = pack_starts.clone();
-        let mut by_pack = vec![0_u32; rows.len()];
-        for (at, row) in rows.iter().enumerate() {
-            by_pack[next[row.pack()] as usize] = at as u32;
-            next[row.pack()] += 1;
-        }
-        drop(next);
-        let mut catalogue = Catalogue { rows, starts, packs, segments, by_pack, pack_starts };
-        catalogue.order_packs();
-        Ok(catalogue)
+        let Self { rows, extents, packs, numbers: _, segments } = self;
+        let (rows, repeated) = rows.finish()?;
+        Ok(Catalogue { rows, repeated, extents, packs, segments })
     }
 }
 
+/// The order of rows in their pack.
+fn in_pack(row: &Row) -> (u32, Row) {
+    (row.offset(), *row)
+}
+
 impl Catalogue {
-    fn order_packs(&mut self) {
-        for pack in 0..self.packs.len() {
-            let range = self.pack_range(pack);
-            let rows = &self.rows;
-            self.by_pack[range].sort_unstable_by_key(|at| rows[*at as usize].offset);
-        }
-    }
-
-    fn pack_range(&self, pack: usize) -> std::ops::Range<usize> {
-        self.pack_starts[pack] as usize..self.pack_starts[pack + 1] as usize
-    }
-
     /// The objects that all this was read from.
     pub(crate) fn read_from(&self) -> Segments {
         Segments::of(self.segments.iter().map(|segment| segment.key.clone()).collect())
     }
 
-    pub(crate) fn rows(&self) -> &[Row] {
-        &self.rows
+    /// How many rows there are; they are numbered from 0.
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
     }
 
-    /// The places in a pack, from front to back.
-    pub(crate) fn rows_of(&self, pack: usize) -> impl Iterator<Item = usize> + '_ {
-        self.by_pack[self.pack_range(pack)].iter().map(|at| *at as usize)
+    pub(crate) fn row(&self, at: usize) -> Result<Row, Fault> {
+        let mut found = None;
+        self.rows.read(at..at + 1, |_, row| found = Some(row))?;
+        found.ok_or(Fault::Bug("there is no row of this number"))
+    }
+
+    pub(crate) fn pack_of(&self, at: usize) -> usize {
+        self.extents.pack_of(at)
+    }
+
+    /// The rows of a pack and their numbers, from front to back.
+    pub(crate) fn rows_of(&self, pack: usize) -> Result<Vec<(usize, Row)>, Fault> {
+        let mut rows = Vec::new();
+        let mut stretches = 0;
+        for stretch in self.extents.of(pack, self.len()) {
+            rows.reserve(stretch.len());
+            self.rows.read(stretch, |at, row| rows.push((at, row)))?;
+            stretches += 1;
+        }
+        if stretches > 1 {
+            rows.sort_unstable_by_key(|(_, row)| in_pack(row));
+        }
+        Ok(rows)
     }
 
     /// A pack as an index is to name it.
-    pub(crate) fn pack_info(&self, pack: usize, lane: Lane) -> PackInfo {
-        let chunks = self.rows_of(pack).map(|at| self.rows[at].chunk()).collect();
-        PackInfo { name: self.packs[pack].name.clone(), lane, chunks }
+    pub(crate) fn pack_info(&self, pack: usize, lane: Lane) -> Result<PackInfo, Fault> {
+        let chunks = self.rows_of(pack)?.iter().map(|(_, row)| row.chunk()).collect();
+        Ok(PackInfo { name: self.packs[pack].name.clone(), lane, chunks })
     }
 
-    /// The places of a chunk.
-    pub(crate) fn find(&self, key: &ChunkKey) -> Option<std::ops::Range<usize>> {
-        let bucket = usize::from(key.padded()[0]);
-        let range = self.starts[bucket]..self.starts[bucket + 1];
-        let base = range.start;
-        let wanted = (key.padded(), key.tag());
-        let rows = &self.rows[range];
-        let first = rows.partition_point(|row| (&row.hash, row.tag) < wanted);
-        let count = rows[first..].iter().take_while(|row| row.is_of(key)).count();
-        (count > 0).then(|| base + first..base + first + count)
+    /// How many chunks a pack has, and how long it is by what is said of them.
+    pub(crate) fn indexed(&self, pack: usize, dialect: &Dialect) -> Result<(usize, u64), Fault> {
+        let rows = self.rows_of(pack)?;
+        let chunks: u64 = rows.iter().map(|(_, row)| row.stored_bytes()).sum();
+        let closing = dialect.closing_bytes(rows.iter().map(|(_, row)| row.coding()));
+        Ok((rows.len(), chunks + closing.unwrap_or_default()))
     }
 
-    /// The places of the chunk whose first place this is.
-    pub(crate) fn run_at(&self, first: usize) -> std::ops::Range<usize> {
-        let key = self.rows[first].key();
-        let count = self.rows[first..].iter().take_while(|row| row.is_of(&key)).count();
-        first..first + count
+    /// The row that stands for a chunk in sets: the first of its places.
+    pub(crate) fn first(&self, key: &ChunkKey) -> Result<Option<usize>, Fault> {
+        let mut first = None;
+        self.rows.find(key, |at| {
+            first.get_or_insert(at);
+        })?;
+        Ok(first)
+    }
+
+    /// The places of a chunk; none where nothing knows it.
+    pub(crate) fn places(&self, key: &ChunkKey) -> Result<Vec<usize>, Fault> {
+        let mut places = Vec::new();
+        self.rows.find(key, |at| places.push(at))?;
+        Ok(places)
+    }
+
+    /// The names of the packs that a chunk is in.
+    pub(crate) fn names_of(
+        &self,
+        key: &ChunkKey,
+    ) -> Result<impl Iterator<Item = &PackName>, Fault> {
+        let places = self.places(key)?.into_iter();
+        Ok(places.map(|at| &self.packs[self.pack_of(at)].name))
+    }
+
+    /// Whether the chunk of a row has other places.
+    pub(crate) fn is_repeated(&self, at: usize) -> bool {
+        self.repeated.contains(at)
+    }
+
+    /// Calls `each` with the places of every chunk that has several.
+    pub(crate) fn each_repeated(
+        &self,
+        each: impl FnMut(&[usize]) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        self.rows.each_repeated(&self.repeated, each)
     }
 }
 
 /// A set of rows.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct RowSet(Vec<AtomicU64>);
 
 impl RowSet {
@@ -315,3 +316,6 @@ impl RowSet {
         self.0[row / 64].load(Memory::Relaxed) & 1 << (row % 64) != 0
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,7 +31,7 @@ pub use self::{
 use self::{packs::Packs, structure::Structure};
 use crate::{
     cancel::Cancel,
-    catalogue::{Builder, Catalogue, RowSet},
+    catalogue::{Builder, Catalogue, Row, RowSet},
     fault::Fault,
     index::Index,
     mark,
@@ -113,7 +113,7 @@ pub async fn run(
     report.index_is_damaged = !loaded.damaged.is_empty();
     loaded.damaged.into_iter().for_each(|fault| tell(&mut report, Finding::Segment(fault)));
     let (catalogue, directories) = (Arc::new(loaded.catalogue), Arc::new(loaded.directories));
-    look_at_index(&catalogue, repository, &mut report, &mut tell);
+    look_at_index(&catalogue, repository, &mut report, &mut tell)?;
     if report.index_is_damaged {
         return Ok(report);
     }
@@ -162,10 +162,10 @@ pub async fn run(
             }
             tell(&mut report, finding);
         }
-        bad.extend(lost_chunks(&catalogue, &damages.chunks));
+        bad.extend(lost_chunks(&catalogue, &damages.chunks)?);
     }
     // What is in a pack that is not there any more is lost, too.
-    bad.extend(in_missing_packs(&catalogue, &listed));
+    bad.extend(in_missing_packs(&catalogue, &listed)?);
     report.broken_packs.sort();
     report.broken_packs.dedup();
     if !bad.is_empty() {
@@ -189,7 +189,7 @@ async fn load(repository: &Repository, cancel: &Cancel) -> Result<Loaded, Fault>
     let (dialect, protocol) = (repository.dialect(), repository.protocol());
     let segments = protocol.list_segments().await?;
     let directories = Index::new();
-    let mut builder = Builder::default();
+    let mut builder = Builder::new(repository);
     let mut damaged = Vec::new();
     let mut add = |key: &crate::store::Key, packs: Result<Vec<_>, Fault>| {
         if cancel.is_cancelled() {
@@ -222,21 +222,21 @@ fn look_at_index(
     repository: &Repository,
     report: &mut Report,
     tell: &mut impl FnMut(&mut Report, Finding),
-) {
+) -> Result<(), Fault> {
     for (number, pack) in catalogue.packs.iter().enumerate() {
-        let rows: Vec<_> = catalogue.rows_of(number).collect();
+        let rows = catalogue.rows_of(number)?;
         if pack.times > 1 && pack.fewest_chunks < rows.len() {
             report.broken_packs.push(pack.name.clone());
             tell(report, Finding::Contradiction(pack.name.clone()));
         } else if pack.times > 1 {
             report.hints.push(Hint::NamedTwice(pack.name.clone()));
         }
-        let role =
-            |at: &usize| repository.dialect().role(&catalogue.rows()[*at].key()) == Role::File;
-        if rows.iter().any(role) && !rows.iter().all(role) {
+        let is_file = |(_, row): &(usize, Row)| repository.dialect().role(&row.key()) == Role::File;
+        if rows.iter().any(is_file) && !rows.iter().all(is_file) {
             report.hints.push(Hint::Mixed(pack.name.clone()));
         }
     }
+    Ok(())
 }
 
 /// Whether packs are there and as long as they should be; their sizes.
@@ -256,10 +256,7 @@ async fn look_at_packs(
         }
     }
     for (number, pack) in catalogue.packs.iter().enumerate() {
-        let rows = || catalogue.rows_of(number).map(|at| &catalogue.rows()[at]);
-        let chunks: u64 = rows().map(|row| row.stored_bytes()).sum();
-        let closing = repository.dialect().closing_bytes(rows().map(|row| row.coding()));
-        let indexed_bytes = chunks + closing.unwrap_or_default();
+        let (_, indexed_bytes) = catalogue.indexed(number, repository.dialect())?;
         match listed[number] {
             None => {
                 report.broken_packs.push(pack.name.clone());
@@ -286,15 +283,14 @@ fn selected(
 ) -> Result<Vec<(PackName, u64)>, Fault> {
     let mut wanted = vec![options.only.is_none(); catalogue.packs.len()];
     if options.only.is_some() {
-        let mut first = 0;
-        while first < catalogue.rows().len() {
-            let run = catalogue.run_at(first);
-            let next = run.end;
-            if used.contains(first) {
-                run.for_each(|at| wanted[catalogue.rows()[at].pack()] = true);
+        let in_use = (0..catalogue.len()).filter(|at| used.contains(*at));
+        in_use.for_each(|at| wanted[catalogue.pack_of(at)] = true);
+        catalogue.each_repeated(|places| {
+            if used.contains(places[0]) {
+                places.iter().for_each(|at| wanted[catalogue.pack_of(*at)] = true);
             }
-            first = next;
-        }
+            Ok(())
+        })?;
     }
     let there = catalogue.packs.iter().zip(listed).zip(wanted);
     let there = there.filter(|(_, wanted)| *wanted);
@@ -303,25 +299,33 @@ fn selected(
 }
 
 /// Chunks of which every place that is known was found to be damaged.
-fn lost_chunks(catalogue: &Catalogue, damaged: &[(ChunkKey, usize)]) -> Vec<ChunkKey> {
+fn lost_chunks(
+    catalogue: &Catalogue,
+    damaged: &[(ChunkKey, usize)],
+) -> Result<Vec<ChunkKey>, Fault> {
     let places: HashSet<(ChunkKey, usize)> = damaged.iter().copied().collect();
-    let lost = damaged.iter().filter(|(key, _)| {
-        let mut known = catalogue.find(key).unwrap_or_default();
-        known.all(|at| places.contains(&(*key, catalogue.rows()[at].pack())))
-    });
-    lost.map(|(key, _)| *key).collect()
+    let mut lost = Vec::new();
+    for (key, _) in damaged {
+        let mut known = catalogue.places(key)?.into_iter();
+        if known.all(|at| places.contains(&(*key, catalogue.pack_of(at)))) {
+            lost.push(*key);
+        }
+    }
+    Ok(lost)
 }
 
 /// Chunks all of whose packs are missing.
-fn in_missing_packs(catalogue: &Catalogue, listed: &[Option<u64>]) -> Vec<ChunkKey> {
-    let missing = (0..catalogue.packs.len()).filter(|pack| listed[*pack].is_none());
-    let keys =
-        missing.flat_map(|pack| catalogue.rows_of(pack)).map(|at| catalogue.rows()[at].key());
-    keys.filter(|key| {
-        let mut places = catalogue.find(key).unwrap_or_default();
-        places.all(|at| listed[catalogue.rows()[at].pack()].is_none())
-    })
-    .collect()
+fn in_missing_packs(catalogue: &Catalogue, listed: &[Option<u64>]) -> Result<Vec<ChunkKey>, Fault> {
+    let mut lost = Vec::new();
+    for pack in (0..catalogue.packs.len()).filter(|pack| listed[*pack].is_none()) {
+        for (_, row) in catalogue.rows_of(pack)? {
+            let mut places = catalogue.places(&row.key())?.into_iter();
+            if places.all(|at| listed[catalogue.pack_of(at)].is_none()) {
+                lost.push(row.key());
+            }
+        }
+    }
+    Ok(lost)
 }
 
 /// Runs what blocks on a thread that may.

@@ -215,7 +215,7 @@ pub async fn run(
     let reader = source.reader_of(Arc::new(directories));
     let connections = store.capabilities().connections;
     let job = Job {
-        seen: RowSet::new(catalogue.rows().len()),
+        seen: RowSet::new(catalogue.len()),
         source: Source {
             store,
             dialect,

@@ -78,6 +78,10 @@ pub enum Fault {
         /// Which one.
         what: String,
     },
+    /// What was put aside in files of the cache directory, because it is too much for memory, cannot
+    /// be read there.
+    #[error("what was put aside in the cache directory cannot be read: {0}")]
+    Aside(#[source] std::io::Error),
     /// The system gives no random bytes.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
@@ -144,7 +148,9 @@ impl Fault {
             },
             Self::Damaged { .. } | Self::Missing { .. } | Self::Unmovable { .. } => Class::Damaged,
             Self::Unsupported { .. } => Class::Unsupported,
-            Self::LockLost | Self::Unsettled { .. } | Self::Lagging { .. } => Class::Retry,
+            Self::LockLost | Self::Unsettled { .. } | Self::Lagging { .. } | Self::Aside(_) => {
+                Class::Retry
+            }
             Self::Entropy(_) | Self::Stream { .. } => Class::WrongInput,
             Self::Cancelled => Class::Cancelled,
             Self::VerifyFailed { .. } | Self::Bug(_) => Class::Bug,
@@ -180,6 +186,9 @@ impl Fault {
             Self::Unsettled { .. } => "try again when the other programs at work are done",
             Self::Lagging { .. } => {
                 "nothing was removed: try again when the store lists all that is in it"
+            }
+            Self::Aside(_) => {
+                "nothing was removed: look at the disk of the cache directory, or choose another"
             }
             Self::Unsupported { .. } => "use a newer version of Windlass",
             Self::LockLost => {

@@ -98,6 +98,7 @@ mod process;
 pub mod protocol;
 pub mod reader;
 pub mod reclaim;
+mod records;
 pub mod recover;
 pub mod repair;
 pub mod repository;

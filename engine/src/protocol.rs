@@ -45,6 +45,7 @@ use crate::{
         pack::PackInfo,
         root::{Root, RootId},
     },
+    records::Aside,
     store::{Key, Stored},
 };
 pub use patience::Patience;
@@ -337,6 +338,14 @@ impl Protocol {
                 protocol.sweep().await
             }
             (Self::Restic(_) | Self::Kopia(_), _) => Ok(Swept::default()),
+        }
+    }
+
+    /// Where an operation may put aside what it needs while it runs and is too much for memory.
+    pub(crate) fn aside(&self) -> Option<Aside> {
+        match self {
+            Self::Restic(protocol) => protocol.aside(),
+            Self::Kopia(_) => None,
         }
     }
 

@@ -146,7 +146,7 @@ pub enum ReclaimError {
 impl From<mark::Ended> for ReclaimError {
     fn from(mark::Ended { root, fault }: mark::Ended) -> Self {
         match fault {
-            Fault::Cancelled => Self::Fault(fault),
+            Fault::Cancelled | Fault::Aside(_) => Self::Fault(fault),
             fault => Self::Unreadable { root, fault },
         }
     }
@@ -192,23 +192,6 @@ fn names(packs: &[PackName]) -> String {
 
 /// Cleans up. `forecast` is told what is going to happen before it does.
 pub async fn run(
-    repository: &Repository,
-    options: &Options,
-    monitor: Arc<dyn Monitor>,
-    cancel: &Cancel,
-    forecast: impl FnOnce(&Forecast),
-) -> Result<Report, ReclaimError> {
-    // A child: a lock that is lost stops this attempt and nothing else.
-    let attempt = cancel.child();
-    match clean_up(repository, options, monitor, &attempt, forecast).await {
-        Err(error) if error.class() == Class::Cancelled && !cancel.is_cancelled() => {
-            Err(Fault::LockLost.into())
-        }
-        result => result,
-    }
-}
-
-async fn clean_up(
     repository: &Repository,
     options: &Options,
     monitor: Arc<dyn Monitor>,
@@ -321,7 +304,7 @@ async fn prepare(
     let used = blocking({
         let (catalogue, cancel) = (Arc::clone(&catalogue), cancel.clone());
         move || {
-            let used = RowSet::new(catalogue.rows().len());
+            let used = RowSet::new(catalogue.len());
             let seen = InUse { catalogue: &catalogue, used: &used };
             mark::run(&reader, &roots, &seen, threads, &cancel)?;
             Ok(used)
@@ -338,7 +321,7 @@ async fn prepare(
     let Plan { repack, mut remove, missing, unreferenced, prove, .. } = plan;
     let survey = Arc::new(survey);
     let mut moved_into = Vec::new();
-    if !repack.is_empty() || !prove.is_empty() {
+    if !repack.is_empty() || !prove.packs.is_empty() {
         monitor.event(Event::Phase(Phase::Transfer));
         let mut stays: Vec<bool> =
             survey.packs.iter().map(|pack| pack.listed_bytes.is_some()).collect();
@@ -365,7 +348,7 @@ async fn prepare(
         let done: HashSet<usize> = moved.done.iter().copied().collect();
         let postponed = repack.into_iter().filter(|pack| !done.contains(pack));
         remove.extend(moved.done);
-        let spared = plan::copies_of(&catalogue, &survey, postponed);
+        let spared = plan::copies_of(&catalogue, &survey, postponed)?;
         remove.retain(|pack| !spared.contains(pack));
         moved_into = moved.into.packs;
     }
@@ -443,8 +426,8 @@ struct InUse<'a> {
 
 impl InUse<'_> {
     fn insert(&self, key: &ChunkKey) -> Result<bool, Fault> {
-        let places = self.catalogue.find(key).ok_or(Fault::Missing { key: *key })?;
-        Ok(self.used.insert(places.start))
+        let row = self.catalogue.first(key)?.ok_or(Fault::Missing { key: *key })?;
+        Ok(self.used.insert(row))
     }
 }
 

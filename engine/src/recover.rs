@@ -95,7 +95,7 @@ pub async fn run(
     let search = Search {
         reader: repository.reader_of(Arc::clone(&directories)),
         dialect: repository.dialect().clone(),
-        referenced: RowSet::new(catalogue.rows().len()),
+        referenced: RowSet::new(catalogue.len()),
         catalogue,
         threads: repository.environment().resources.cpus.max(2),
         monitor,
@@ -129,7 +129,7 @@ struct Search {
     reader: Reader,
     dialect: Dialect,
     catalogue: Catalogue,
-    /// Directories that something refers to, by their first row.
+    /// Directories that something refers to, by the rows that stand for them.
     referenced: RowSet,
     threads: usize,
     monitor: Arc<dyn Monitor>,
@@ -139,16 +139,9 @@ struct Search {
 impl Search {
     /// The directories that nothing refers to, sorted.
     fn run(&self, tops: &[ChunkKey], stop: &Cancel) -> Result<Vec<ChunkKey>, Fault> {
-        let mut rows = Vec::new();
-        let mut first = 0;
-        while first < self.catalogue.rows().len() {
-            if self.dialect.role(&self.catalogue.rows()[first].key()) == Role::Directory {
-                rows.push(first);
-            }
-            first = self.catalogue.run_at(first).end;
-        }
+        let mut rows = self.directories()?;
         (self.step)(Step::Loading { directories: rows.len() });
-        tops.iter().for_each(|top| self.refer(top));
+        tops.iter().try_for_each(|top| self.refer(top))?;
         let next = AtomicUsize::new(0);
         let unread = Mutex::new(HashSet::new());
         let work = || -> Result<(), Fault> {
@@ -156,9 +149,9 @@ impl Search {
                 if stop.is_cancelled() {
                     return Err(Fault::Cancelled);
                 }
-                let key = self.catalogue.rows()[*row].key();
+                let key = self.catalogue.row(*row)?.key();
                 match self.reader.directory(&key) {
-                    Ok(directory) => self.look_into(&directory),
+                    Ok(directory) => self.look_into(&directory)?,
                     Err(fault) if fault.class() == Class::Damaged => {
                         (self.step)(Step::Unreadable(&key, &fault));
                         unread.lock().unwrap_or_else(PoisonError::into_inner).insert(*row);
@@ -178,24 +171,43 @@ impl Search {
         })?;
         let unread = unread.into_inner().unwrap_or_else(PoisonError::into_inner);
         rows.retain(|row| !self.referenced.contains(*row) && !unread.contains(row));
-        let found: Vec<ChunkKey> =
-            rows.into_iter().map(|row| self.catalogue.rows()[row].key()).collect();
+        let keys = rows.into_iter().map(|row| Ok(self.catalogue.row(row)?.key()));
+        let mut found = keys.collect::<Result<Vec<ChunkKey>, Fault>>()?;
+        found.sort_unstable();
         found.iter().for_each(|key| (self.step)(Step::Found(key)));
         Ok(found)
     }
 
-    fn look_into(&self, directory: &Directory) {
-        for entry in &directory.entries {
-            if let Kind::Directory { tree: Some(tree) } = &entry.kind {
-                self.refer(tree);
+    /// The rows that stand for directories.
+    fn directories(&self) -> Result<Vec<usize>, Fault> {
+        let mut rows = Vec::new();
+        for pack in 0..self.catalogue.packs.len() {
+            for (at, row) in self.catalogue.rows_of(pack)? {
+                let key = row.key();
+                let is_first =
+                    !self.catalogue.is_repeated(at) || self.catalogue.first(&key)? == Some(at);
+                if self.dialect.role(&key) == Role::Directory && is_first {
+                    rows.push(at);
+                }
             }
         }
+        Ok(rows)
     }
 
-    fn refer(&self, tree: &ChunkKey) {
-        if let Some(places) = self.catalogue.find(tree) {
-            self.referenced.insert(places.start);
+    fn look_into(&self, directory: &Directory) -> Result<(), Fault> {
+        for entry in &directory.entries {
+            if let Kind::Directory { tree: Some(tree) } = &entry.kind {
+                self.refer(tree)?;
+            }
         }
+        Ok(())
+    }
+
+    fn refer(&self, tree: &ChunkKey) -> Result<(), Fault> {
+        if let Some(row) = self.catalogue.first(tree)? {
+            self.referenced.insert(row);
+        }
+        Ok(())
     }
 }
 

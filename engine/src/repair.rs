@@ -50,7 +50,7 @@ struct Known {
 async fn known(repository: &Repository, cancel: &Cancel) -> Result<Known, Fault> {
     let protocol = repository.protocol();
     let segments = protocol.list_segments().await?;
-    let mut builder = Builder::default();
+    let mut builder = Builder::new(repository);
     let mut damaged = Vec::new();
     let mut packs = 0;
     let mut add = |key: &Key, named: Result<Vec<NamedPack>, Fault>| {

@@ -22,6 +22,8 @@ pub struct Resources {
     pub memory_bytes: u64,
     /// All buffers together, where the caller wants other than [`Resources::buffers`] chooses.
     pub buffer_bytes: Option<usize>,
+    /// Places of chunks in memory, where the caller wants other than [`Resources::rows`] chooses.
+    pub most_rows: Option<usize>,
     /// Where the numbers come from, in one line.
     pub because: String,
 }
@@ -35,6 +37,10 @@ const BUFFERS_PER_CPU: u64 = 8 * MIB;
 const MOST_BUFFERS: u64 = 1 << 30;
 /// Four packs of the usual size.
 const IN_FLIGHT: u64 = 64 * MIB;
+/// They take 54 MiB.
+const MOST_ROWS: u64 = 1 << 20;
+/// Memory for one of them.
+const ROW_BYTES: u64 = 54;
 /// Assumed where the system tells nothing.
 const UNKNOWN_MEMORY: u64 = 512 * MIB;
 
@@ -79,6 +85,14 @@ impl Resources {
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 
+    /// Places of chunks that an operation which needs all of them holds in memory; more of them are
+    /// put into files where that is possible. They take an eighth of the memory at most.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        let rows = MOST_ROWS.min(self.memory_bytes / 8 / ROW_BYTES);
+        self.most_rows.unwrap_or(usize::try_from(rows).unwrap_or(usize::MAX))
+    }
+
     fn of(root: &Path, affinity: usize) -> Self {
         let groups = cgroup::groups(root);
         let cpu = tightest(&groups, Group::cpu_limit);
@@ -105,7 +119,7 @@ impl Resources {
         };
         let mib = memory_bytes / MIB;
         let because = format!("{cpus} CPUs ({cpu_why}), {mib} MiB of memory ({memory_why})");
-        Self { cpus, memory_bytes, buffer_bytes: None, because }
+        Self { cpus, memory_bytes, buffer_bytes: None, most_rows: None, because }
     }
 }
 

@@ -16,7 +16,7 @@ pub(crate) async fn load(
     let (dialect, protocol) = (repository.dialect(), repository.protocol());
     let segments = protocol.list_segments().await?;
     let directories = Index::new();
-    let mut builder = Builder::default();
+    let mut builder = Builder::new(repository);
     let mut add = |key: &Key, packs: Result<Vec<NamedPack>, Fault>| {
         if cancel.is_cancelled() {
             return Err(Fault::Cancelled);

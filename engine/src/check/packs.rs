@@ -78,7 +78,7 @@ impl Packs<'_> {
                     if self.cancel.is_cancelled() {
                         return Err(Fault::Cancelled);
                     }
-                    if let Some(found) = self.read(*pack, *bytes, &mut room) {
+                    if let Some(found) = self.read(*pack, *bytes, &mut room)? {
                         let mut damages = damages.lock().unwrap_or_else(PoisonError::into_inner);
                         if let Finding::Pack { errors, .. } = &found {
                             let bad = errors.iter().filter_map(|error| match error {
@@ -104,22 +104,27 @@ impl Packs<'_> {
         Ok(damages)
     }
 
-    fn read(&self, pack: usize, pack_bytes: u64, room: &mut Room) -> Option<Finding> {
+    fn read(
+        &self,
+        pack: usize,
+        pack_bytes: u64,
+        room: &mut Room,
+    ) -> Result<Option<Finding>, Fault> {
         let name = self.catalogue.packs[pack].name.clone();
-        let rows: Vec<&Row> =
-            self.catalogue.rows_of(pack).map(|at| &self.catalogue.rows()[at]).collect();
-        match self.read_rows(&name, pack_bytes, &rows, room) {
+        let rows = self.catalogue.rows_of(pack)?;
+        let rows: Vec<Row> = rows.into_iter().map(|(_, row)| row).collect();
+        Ok(match self.read_rows(&name, pack_bytes, &rows, room) {
             Ok(errors) if errors.is_empty() => None,
             Ok(errors) => Some(Finding::Pack { pack: name, errors }),
             Err(fault) => Some(Finding::PackUnread { pack: name, fault }),
-        }
+        })
     }
 
     fn read_rows(
         &self,
         name: &PackName,
         pack_bytes: u64,
-        rows: &[&Row],
+        rows: &[Row],
         room: &mut Room,
     ) -> Result<Vec<PackError>, Fault> {
         let Room { scratch, part: bytes, plains } = room;
@@ -189,7 +194,7 @@ impl Packs<'_> {
         pack_bytes: u64,
         end: &[u8],
         proof: PackProof,
-        rows: &[&Row],
+        rows: &[Row],
         errors: &mut Vec<PackError>,
     ) {
         let mut expected = 0;
@@ -226,7 +231,7 @@ impl Packs<'_> {
 }
 
 /// How many of these rows are read at once, and where they end.
-fn part(start: u64, rows: &[&Row]) -> (usize, u64) {
+fn part(start: u64, rows: &[Row]) -> (usize, u64) {
     let mut end = start;
     let mut plain_bytes = 0;
     for (at, row) in rows.iter().enumerate() {

@@ -29,7 +29,7 @@ pub(super) struct Structure {
     pub(super) findings: Vec<Finding>,
     /// Directories that cannot be read, and chunks that no index knows.
     pub(super) bad: HashSet<ChunkKey>,
-    /// The first place of every chunk in use.
+    /// The row that stands for every chunk in use.
     pub(super) used: RowSet,
 }
 
@@ -50,7 +50,7 @@ pub(super) fn run(
     monitor: &dyn Monitor,
     cancel: &Cancel,
 ) -> Result<Structure, Fault> {
-    let used = RowSet::new(catalogue.rows().len());
+    let used = RowSet::new(catalogue.len());
     let seen = Seen {
         catalogue,
         used: &used,
@@ -76,8 +76,8 @@ impl Seen<'_> {
 
 impl Uses for Seen<'_> {
     fn directory(&self, key: &ChunkKey) -> Result<bool, Fault> {
-        match self.catalogue.find(key) {
-            Some(places) => Ok(self.used.insert(places.start)),
+        match self.catalogue.first(key)? {
+            Some(row) => Ok(self.used.insert(row)),
             None => {
                 let mut unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
                 if unknown.insert(*key) { Err(Fault::Missing { key: *key }) } else { Ok(false) }
@@ -92,9 +92,9 @@ impl Uses for Seen<'_> {
             self.find(Finding::NoSubtree { directory: *directory, name: name() }, None);
         }
         for chunk in chunks {
-            match self.catalogue.find(chunk) {
-                Some(places) => {
-                    self.used.insert(places.start);
+            match self.catalogue.first(chunk)? {
+                Some(row) => {
+                    self.used.insert(row);
                 }
                 None => {
                     let (directory, chunk, name) = (*directory, *chunk, name());
@@ -106,7 +106,7 @@ impl Uses for Seen<'_> {
     }
 
     fn problem(&self, root: &RootId, directory: &ChunkKey, fault: Fault) -> ControlFlow<Fault> {
-        if let Fault::Cancelled = fault {
+        if let Fault::Cancelled | Fault::Aside(_) = fault {
             return ControlFlow::Break(fault);
         }
         let finding = Finding::Directory { root: root.clone(), directory: *directory, fault };

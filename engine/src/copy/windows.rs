@@ -42,7 +42,7 @@ const GAP_BYTES: u64 = 64 << 10;
 pub(super) const MOST_HELD_BYTES: usize = SPAN_BYTES as usize + PLAIN_BYTES;
 
 /// Rows of the source's catalogue.
-type Window = Vec<usize>;
+type Window = Vec<Row>;
 
 /// Windows on their way to carriers.
 pub(super) type Windows = Arc<Mutex<Receiver<Window>>>;
@@ -99,17 +99,18 @@ impl<'a> Collector<'a> {
     /// has it.
     fn need(&self, key: &ChunkKey) -> Result<bool, Fault> {
         let catalogue = &self.source.catalogue;
-        let places = catalogue.find(key).ok_or(Fault::Missing { key: *key })?;
-        if !self.seen.insert(places.start) {
+        let places = catalogue.places(key)?;
+        let first = *places.first().ok_or(Fault::Missing { key: *key })?;
+        if !self.seen.insert(first) {
             return Ok(false);
         }
         if self.in_target.claim(key) == Claim::Known {
             return Ok(true);
         }
         // A pack that somebody marked may be gone any moment.
-        let stays = |at: &usize| !catalogue.packs[catalogue.rows()[*at].pack()].marked;
-        let row = places.clone().find(stays).unwrap_or(places.start);
-        let stored_bytes = catalogue.rows()[row].stored_bytes();
+        let stays = |at: &usize| !catalogue.packs[catalogue.pack_of(*at)].marked;
+        let row = catalogue.row(places.into_iter().find(stays).unwrap_or(first))?;
+        let stored_bytes = row.stored_bytes();
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.window.push(row);
         open.bytes += stored_bytes;
@@ -153,15 +154,14 @@ pub(super) fn work<B>(carrier: &Carrier<'_, B>, windows: &Windows) -> Result<Add
 }
 
 fn carry_all<B>(carrier: &Carrier<'_, B>, windows: &Windows, room: &mut Room) -> Result<(), Fault> {
-    let rows = carrier.source.catalogue.rows();
     while let Some(mut window) = next(windows) {
-        window.sort_unstable_by_key(|at| (rows[*at].pack(), rows[*at].location().offset));
+        window.sort_unstable_by_key(|row| (row.pack(), row.offset()));
         let mut rest = window.as_slice();
         while !rest.is_empty() {
             if carrier.deposit.stop.is_cancelled() {
                 return Err(Fault::Cancelled);
             }
-            let (these, others) = rest.split_at(together(rows, rest));
+            let (these, others) = rest.split_at(together(rest));
             rest = others;
             carrier.carry(these, room)?;
         }
@@ -170,11 +170,10 @@ fn carry_all<B>(carrier: &Carrier<'_, B>, windows: &Windows, room: &mut Room) ->
 }
 
 /// How many of these rows are read at once; at least one.
-fn together(rows: &[Row], window: &[usize]) -> usize {
+fn together(window: &[Row]) -> usize {
     let mut first = None;
     let mut end = 0;
-    for (count, at) in window.iter().enumerate() {
-        let row = &rows[*at];
+    for (count, row) in window.iter().enumerate() {
         let span = row.location().span();
         let (pack, start) = *first.get_or_insert((row.pack(), span.start));
         let near = row.pack() == pack && span.start <= end + GAP_BYTES;

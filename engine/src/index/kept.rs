@@ -30,6 +30,7 @@ use crate::{
         chunk::ChunkKey,
         pack::{Coding, Location, PackName, PackNumber, PackedChunk},
     },
+    records::fence,
     store::{Key, trace::Observer},
 };
 
@@ -64,7 +65,7 @@ pub(crate) struct KeptAt {
 }
 
 /// One place of a chunk. Its bytes sort by chunk, then by pack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Row([u8; Self::BYTES]);
 
 impl Row {
@@ -86,6 +87,15 @@ impl Row {
         Some(Self(row))
     }
 
+    /// The row of these bytes, which another gave.
+    pub(crate) fn of(bytes: [u8; Self::BYTES]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8; Self::BYTES] {
+        &self.0
+    }
+
     fn number(&self, at: Range<usize>) -> u32 {
         self.0[at].iter().fold(0, |number, byte| number << 8 | u32::from(*byte))
     }
@@ -103,22 +113,39 @@ impl Row {
     pub(crate) fn location(&self) -> Location {
         Location {
             pack: PackNumber(self.number(33..37)),
-            offset: self.number(37..41),
+            offset: self.offset(),
             stored_bytes: self.number(41..45),
             raw_bytes: self.number(45..49),
-            coding: Coding(self.0[49].into()),
+            coding: self.coding(),
         }
+    }
+
+    pub(crate) fn pack(&self) -> usize {
+        self.number(33..37) as usize
+    }
+
+    pub(crate) fn offset(&self) -> u32 {
+        self.number(37..41)
+    }
+
+    pub(crate) fn stored_bytes(&self) -> u64 {
+        self.number(41..45).into()
+    }
+
+    pub(crate) fn coding(&self) -> Coding {
+        Coding(self.0[49].into())
+    }
+
+    /// What it says of the chunk in its pack.
+    pub(crate) fn chunk(&self) -> PackedChunk {
+        let Location { offset, stored_bytes, raw_bytes, coding, .. } = self.location();
+        PackedChunk { key: self.key(), offset, stored_bytes, raw_bytes, coding }
     }
 
     fn in_pack(mut self, pack: u32) -> Self {
         self.0[33..37].copy_from_slice(&pack.to_be_bytes());
         self
     }
-}
-
-/// The first bytes of a hash as a number.
-fn fence(hash: &[u8]) -> u64 {
-    hash[..8].iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 /// A pack as one segment names it.
@@ -324,10 +351,10 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::{
-        build::{Parts, Sorter, write},
+        build::{Parts, write},
         *,
     };
-    use crate::entropy::Entropy;
+    use crate::{entropy::Entropy, records::sort::Sorter};
 
     struct Model {
         room: tempfile::TempDir,
@@ -380,7 +407,8 @@ mod tests {
                             raw_bytes: 68,
                             coding: Coding(1),
                         };
-                        parts.rows.push(Row::new(number, &chunk).expect("a row")).expect("pushed");
+                        let row = Row::new(number, &chunk).expect("a row");
+                        parts.rows.push(*row.bytes()).expect("pushed");
                         places.insert((key, hash), chunk.at(number));
                     }
                 }
@@ -459,32 +487,5 @@ mod tests {
         assert!(Kept::open(&model.at).is_some());
         let other = KeptAt { key: KeptKey([8; 32]), ..model.at.clone() };
         assert!(Kept::open(&other).is_none(), "another repository's");
-    }
-
-    #[test]
-    fn runs_on_disk_come_out_in_order() {
-        let model = Model::new();
-        let mut sorter = Sorter::new(model.room.path());
-        let rows = 1_200_000;
-        for at in 0..rows {
-            let mut hash = [0; 32];
-            let mixed = u64::from(at).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            hash[..8].copy_from_slice(&mixed.to_be_bytes());
-            let key = ChunkKey::full(0, hash);
-            let (offset, coding) = (at, Coding(0));
-            let chunk = PackedChunk { key, offset, stored_bytes: 1, raw_bytes: 1, coding };
-            sorter.push(Row::new(PackNumber(0), &chunk).expect("a row")).expect("pushed");
-        }
-        assert_eq!(sorter.len(), u64::from(rows));
-        let left = std::fs::read_dir(model.room.path()).expect("listed").count();
-        assert_eq!(left, 0, "runs have no names");
-        let mut sorted = sorter.sorted().expect("sorted");
-        let (mut count, mut last) = (0, None);
-        while let Some(row) = sorted.take().expect("read") {
-            assert!(last.is_none_or(|last| last < row));
-            last = Some(row);
-            count += 1;
-        }
-        assert_eq!(count, rows);
     }
 }

@@ -100,7 +100,7 @@ impl Protocol {
     pub async fn replace_segments(
         &self,
         presence: &Presence,
-        stay: impl Iterator<Item = PackInfo> + Send,
+        stay: impl Iterator<Item = Result<PackInfo, Fault>> + Send,
         old: Vec<Key>,
     ) -> Result<Replaced, Fault> {
         match self {

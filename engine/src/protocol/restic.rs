@@ -51,6 +51,7 @@ use crate::{
         pack::{PackInfo, PackName},
         root::{Root, RootId},
     },
+    records::Aside,
     store::{Existing, Failure, Key, Listed, Range, Store, Stored, cache::CacheOptions},
 };
 pub use lock::{Lock, PendingLock};
@@ -94,6 +95,12 @@ impl Protocol {
         let (path, observer) = (kept::path_in(directory), cache.observer.clone());
         self.kept = Some(Arc::new(KeptAt { path, key, most_bytes, observer }));
         self
+    }
+
+    pub(super) fn aside(&self) -> Option<Aside> {
+        let KeptAt { path, most_bytes, observer, .. } = self.kept.as_deref()?;
+        let (directory, observer) = (path.parent()?.to_owned(), observer.clone());
+        Some(Aside { directory, most_bytes: *most_bytes, observer })
     }
 
     pub(super) async fn lock(
@@ -202,7 +209,7 @@ impl Protocol {
         packs: Vec<Stored<PackInfo>>,
     ) -> Result<Published, Fault> {
         let count = packs.len();
-        self.write_segments(presence, packs.into_iter().map(Stored::into_inner)).await?;
+        self.write_segments(presence, packs.into_iter().map(|pack| Ok(pack.into_inner()))).await?;
         Ok(Published::of(count))
     }
 

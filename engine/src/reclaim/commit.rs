@@ -93,6 +93,11 @@ impl Commit {
         let protocol = repository.protocol();
         let (old, stay) = self.segments();
         let infos = || stay.iter().map(|pack| self.pack_info(*pack));
+        // What may have to be read from a file is read before anything is gone.
+        let held: Vec<PackInfo> = match self.recover_space {
+            true => infos().collect::<Result<_, _>>()?,
+            false => Vec::new(),
+        };
         let names = self.remove.iter().map(|pack| self.catalogue.packs[*pack].name.clone());
         let names = names.chain(self.unreferenced.iter().cloned()).collect();
         let replaced = match self.recover_space {
@@ -107,7 +112,8 @@ impl Commit {
         let dropped = dropped.await;
         if self.recover_space {
             // Cancelled or not: without them there is no index.
-            let _nothing_to_drop = protocol.replace_segments(presence, infos(), Vec::new()).await?;
+            let written = protocol.replace_segments(presence, held.into_iter().map(Ok), Vec::new());
+            let _nothing_to_drop = written.await?;
         }
         dropped?;
         Ok(report)
@@ -217,7 +223,7 @@ impl Commit {
         (old, stay.into_iter().collect())
     }
 
-    fn pack_info(&self, pack: usize) -> PackInfo {
+    fn pack_info(&self, pack: usize) -> Result<PackInfo, Fault> {
         let lane = match self.survey.packs[pack].holds {
             Holds::Only(lane) => lane,
             Holds::Mixed | Holds::Nothing => Lane::Data,
@@ -257,10 +263,10 @@ impl Needs {
         if self.fresh.contains(key) {
             return Ok(());
         }
-        let places = self.catalogue.find(key).ok_or(Fault::Missing { key: *key })?;
+        let places = self.catalogue.places(key)?;
         // What was in use before has a place that was proved, if it has one that stays.
-        let proved = places.clone().any(|at| self.survey.chosen.contains(at));
-        let packs = places.map(|at| self.catalogue.rows()[at].pack());
+        let proved = places.iter().any(|at| self.survey.chosen.contains(*at));
+        let packs = places.into_iter().map(|at| self.catalogue.pack_of(at));
         let packs: Vec<usize> = packs.filter(|pack| !self.missing.contains(pack)).collect();
         if packs.is_empty() {
             return Err(Fault::Missing { key: *key });

@@ -8,14 +8,19 @@
 //! - A pack that is in use and missing, or of another size than its chunks add up to, ends the
 //!   planning: nothing is removed before that is explained.
 
-use std::{cmp::Reverse, collections::HashSet, ops::Range};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, HashSet},
+    ops::Range,
+};
 
 use super::{
     ReclaimError,
     survey::{Holds, Sum, Survey, Surveyed},
 };
 use crate::{
-    catalogue::Catalogue,
+    catalogue::{Catalogue, Row, RowSet},
+    fault::Fault,
     model::pack::{Lane, PackName},
 };
 
@@ -130,9 +135,17 @@ pub(super) struct Plan {
     pub(super) missing: Vec<usize>,
     /// In the store and named by no index.
     pub(super) unreferenced: Vec<PackName>,
-    /// Places, by row, that are relied upon from now on.
-    pub(super) prove: Vec<usize>,
+    /// Places that are relied upon from now on.
+    pub(super) prove: Prove,
     pub(super) forecast: Forecast,
+}
+
+/// Places that are to be proved.
+#[derive(Debug, Default)]
+pub(super) struct Prove {
+    pub(super) rows: RowSet,
+    /// The packs that have some.
+    pub(super) packs: BTreeSet<usize>,
 }
 
 /// Decides about every pack. `unreferenced` are packs in the store that no index names.
@@ -181,8 +194,8 @@ pub(super) fn decide(
         let share = (u128::from(pack.unused_bytes) << 32) / u128::from(pack.bytes().max(1));
         (is_data, pack.bytes() >= small_bytes, Reverse(share), *number)
     });
-    plan.choose(catalogue, survey, &candidates, limits, small_bytes);
-    plan.doubt_copies(catalogue, survey);
+    plan.choose(catalogue, survey, &candidates, limits, small_bytes)?;
+    plan.doubt_copies(catalogue, survey)?;
     if !can_compress {
         plan.forecast.uncompressed_bytes = 0;
     }
@@ -254,7 +267,7 @@ impl Plan {
         candidates: &[(usize, bool)],
         limits: &Limits,
         small_bytes: u64,
-    ) {
+    ) -> Result<(), Fault> {
         let forecast = &mut self.forecast;
         let tolerated = limits.max_unused.bytes(survey.used.bytes);
         for (number, must_compress) in candidates {
@@ -280,35 +293,38 @@ impl Plan {
             if pack.uncompressed {
                 forecast.uncompressed_bytes -= pack.bytes();
             }
-            forecast.add_reads(&spans(catalogue, kept_rows(catalogue, survey, *number)));
+            forecast.add_reads(&spans(rows_in(catalogue, *number, &survey.chosen)?));
             self.repack.push(*number);
         }
+        Ok(())
     }
 
     /// Finds chunks in use of which a copy goes and another stays.
-    fn doubt_copies(&mut self, catalogue: &Catalogue, survey: &Survey) {
-        let rows = catalogue.rows();
+    fn doubt_copies(&mut self, catalogue: &Catalogue, survey: &Survey) -> Result<(), Fault> {
         let mut goes = vec![false; survey.packs.len()];
         self.remove.iter().chain(&self.repack).for_each(|pack| goes[*pack] = true);
         let stays = |at: &usize| {
-            let pack = rows[*at].pack();
+            let pack = catalogue.pack_of(*at);
             !goes[pack] && survey.packs[pack].listed_bytes.is_some()
         };
-        let mut first = 0;
-        while first < rows.len() {
-            let run = catalogue.run_at(first);
-            let used = run.len() > 1 && run.clone().any(|at| survey.chosen.contains(at));
-            if used && run.clone().any(|at| goes[rows[at].pack()]) {
-                let mut places = run.clone().filter(stays);
-                let chosen = places.clone().find(|at| survey.chosen.contains(*at));
-                self.prove.extend(chosen.or_else(|| places.next()));
+        let mut prove = Prove { rows: RowSet::new(catalogue.len()), packs: BTreeSet::new() };
+        catalogue.each_repeated(|places| {
+            let used = places.iter().any(|at| survey.chosen.contains(*at));
+            if used && places.iter().any(|at| goes[catalogue.pack_of(*at)]) {
+                let mut stay = places.iter().copied().filter(stays);
+                let chosen = stay.clone().find(|at| survey.chosen.contains(*at));
+                if let Some(at) = chosen.or_else(|| stay.next()) {
+                    prove.rows.insert(at);
+                    prove.packs.insert(catalogue.pack_of(at));
+                }
             }
-            first = run.end;
+            Ok(())
+        })?;
+        for pack in &prove.packs {
+            self.forecast.add_reads(&spans(rows_in(catalogue, *pack, &prove.rows)?));
         }
-        self.prove.sort_unstable_by_key(|at| (rows[*at].pack(), rows[*at].location().offset));
-        for rows in by_pack(catalogue, &self.prove) {
-            self.forecast.add_reads(&spans(catalogue, rows.iter().copied()));
-        }
+        self.prove = prove;
+        Ok(())
     }
 }
 
@@ -319,14 +335,6 @@ impl Forecast {
     }
 }
 
-/// Sorted rows, those of one pack together.
-pub(super) fn by_pack<'a>(
-    catalogue: &'a Catalogue,
-    rows: &'a [usize],
-) -> impl Iterator<Item = &'a [usize]> {
-    rows.chunk_by(|one, other| catalogue.rows()[*one].pack() == catalogue.rows()[*other].pack())
-}
-
 impl Surveyed {
     /// What its chunks and what closes it add up to.
     pub(super) fn bytes(&self) -> u64 {
@@ -334,13 +342,15 @@ impl Surveyed {
     }
 }
 
-/// The rows of a pack that were chosen, from front to back.
-pub(super) fn kept_rows<'a>(
-    catalogue: &'a Catalogue,
-    survey: &'a Survey,
+/// The rows of a pack that are in a set, from front to back.
+pub(super) fn rows_in(
+    catalogue: &Catalogue,
     pack: usize,
-) -> impl Iterator<Item = usize> + 'a {
-    catalogue.rows_of(pack).filter(|at| survey.chosen.contains(*at))
+    set: &RowSet,
+) -> Result<Vec<(usize, Row)>, Fault> {
+    let mut rows = catalogue.rows_of(pack)?;
+    rows.retain(|(at, _)| set.contains(*at));
+    Ok(rows)
 }
 
 /// Packs with copies of what is in use in these packs, which nobody has proved.
@@ -348,16 +358,17 @@ pub(super) fn copies_of(
     catalogue: &Catalogue,
     survey: &Survey,
     packs: impl Iterator<Item = usize>,
-) -> HashSet<usize> {
-    let rows = catalogue.rows();
+) -> Result<HashSet<usize>, Fault> {
     let mut copies = HashSet::new();
     for pack in packs {
-        for at in kept_rows(catalogue, survey, pack) {
-            let places = catalogue.find(&rows[at].key()).unwrap_or_default();
-            copies.extend(places.map(|at| rows[at].pack()).filter(|other| *other != pack));
+        let mut rows = rows_in(catalogue, pack, &survey.chosen)?;
+        rows.retain(|(at, _)| catalogue.is_repeated(*at));
+        for (_, row) in rows {
+            let places = catalogue.places(&row.key())?.into_iter();
+            copies.extend(places.map(|at| catalogue.pack_of(at)).filter(|other| *other != pack));
         }
     }
-    copies
+    Ok(copies)
 }
 
 /// A stretch of a pack and the chunks in it.
@@ -365,7 +376,7 @@ pub(super) fn copies_of(
 pub(super) struct Span {
     pub(super) start: u64,
     pub(super) end: u64,
-    pub(super) rows: Vec<usize>,
+    pub(super) rows: Vec<Row>,
 }
 
 impl Span {
@@ -375,16 +386,16 @@ impl Span {
 }
 
 /// Which stretches of a pack to read for these rows, from front to back.
-pub(super) fn spans(catalogue: &Catalogue, rows: impl Iterator<Item = usize>) -> Vec<Span> {
+pub(super) fn spans(rows: Vec<(usize, Row)>) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::new();
-    for at in rows {
-        let Range { start, end } = catalogue.rows()[at].location().span();
+    for (_, row) in rows {
+        let Range { start, end } = row.location().span();
         match spans.last_mut() {
             Some(span) if start <= span.end + GAP_BYTES && end - span.start <= SPAN_BYTES => {
                 span.end = span.end.max(end);
-                span.rows.push(at);
+                span.rows.push(row);
             }
-            _ => spans.push(Span { start, end, rows: vec![at] }),
+            _ => spans.push(Span { start, end, rows: vec![row] }),
         }
     }
     spans

@@ -15,12 +15,13 @@ use std::{
 };
 
 use super::{
-    plan::{self, Span},
+    plan::{self, Prove, Span},
     survey::Survey,
 };
 use crate::{
     cancel::Cancel,
     carry::{Carrier, Sealing, Source},
+    catalogue::Row,
     deposit::{self, Deposit, Landed, Terms},
     fault::{self, Class, Fault},
     monitor::Monitor,
@@ -32,8 +33,8 @@ use crate::{
 pub(super) struct Rewriter {
     pub(super) source: Source,
     pub(super) survey: Arc<Survey>,
-    /// Rows that are proved, those of a pack together.
-    pub(super) prove: Vec<usize>,
+    /// Places that are proved.
+    pub(super) prove: Prove,
     /// The packs whose chunks in use are moved.
     pub(super) packs: Vec<usize>,
     /// Whether a pack stays in the store as it is.
@@ -53,9 +54,10 @@ pub(super) struct Moved {
     pub(super) into: Landed,
 }
 
-/// What a thread does next.
-enum Task<'a> {
-    Prove(&'a [usize]),
+/// What a thread does next with a pack.
+#[derive(Clone, Copy)]
+enum Task {
+    Prove(usize),
     Move(usize),
 }
 
@@ -84,9 +86,9 @@ impl Rewriter {
     }
 
     fn move_all(&self, deposit: &Deposit<Vec<usize>>, threads: usize) -> Result<Vec<usize>, Fault> {
-        let doubted = plan::by_pack(&self.source.catalogue, &self.prove).map(Task::Prove);
+        let doubted = self.prove.packs.iter().copied().map(Task::Prove);
         let packs = self.packs.iter().copied().map(Task::Move);
-        let waiting: Mutex<VecDeque<Task<'_>>> = Mutex::new(doubted.chain(packs).collect());
+        let waiting: Mutex<VecDeque<Task>> = Mutex::new(doubted.chain(packs).collect());
         let done = std::thread::scope(|scope| {
             let workers: Vec<_> =
                 (0..threads.max(1)).map(|_| scope.spawn(|| self.work(&waiting, deposit))).collect();
@@ -102,7 +104,7 @@ impl Rewriter {
     /// Moves one pack after the other; those that are done with.
     fn work(
         &self,
-        waiting: &Mutex<VecDeque<Task<'_>>>,
+        waiting: &Mutex<VecDeque<Task>>,
         deposit: &Deposit<Vec<usize>>,
     ) -> Result<Vec<usize>, Fault> {
         let Self { source, monitor, compress_all, until, .. } = self;
@@ -113,13 +115,12 @@ impl Rewriter {
             loop {
                 let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
                 match next {
-                    Some(Task::Prove(rows)) => {
-                        let rows = rows.iter().copied();
+                    Some(Task::Prove(pack)) => {
+                        let rows = plan::rows_in(&source.catalogue, pack, &self.prove.rows)?;
                         self.in_spans(rows, &carrier, |rows| carrier.prove(rows, &mut room))?;
                     }
                     Some(Task::Move(pack)) if until.is_none_or(|until| Instant::now() < until) => {
-                        let rows = plan::kept_rows(&source.catalogue, &self.survey, pack);
-                        let rows = rows.filter(|at| !self.has_other(*at));
+                        let rows = self.without_others(pack)?;
                         self.in_spans(rows, &carrier, |rows| carrier.carry(rows, &mut room))?;
                         done.push(pack);
                     }
@@ -136,11 +137,11 @@ impl Rewriter {
     /// Does `each` to rows of one pack, as far as they are read at once.
     fn in_spans<B>(
         &self,
-        rows: impl Iterator<Item = usize>,
+        rows: Vec<(usize, Row)>,
         carrier: &Carrier<'_, B>,
-        mut each: impl FnMut(&[usize]) -> Result<(), Fault>,
+        mut each: impl FnMut(&[Row]) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
-        for Span { rows, .. } in plan::spans(&self.source.catalogue, rows) {
+        for Span { rows, .. } in plan::spans(rows) {
             if carrier.deposit.stop.is_cancelled() {
                 return Err(Fault::Cancelled);
             }
@@ -152,11 +153,16 @@ impl Rewriter {
         Ok(())
     }
 
-    /// Whether the chunk of a row has another place in a pack that stays as it is.
-    fn has_other(&self, at: usize) -> bool {
+    /// The rows in use of a pack whose chunks have no other place in a pack that stays as it is.
+    fn without_others(&self, pack: usize) -> Result<Vec<(usize, Row)>, Fault> {
         let catalogue = &self.source.catalogue;
-        let key = catalogue.rows()[at].key();
-        let places = catalogue.find(&key).unwrap_or_default();
-        places.into_iter().any(|other| self.stays[catalogue.rows()[other].pack()])
+        let mut alone = Vec::new();
+        for (at, row) in plan::rows_in(catalogue, pack, &self.survey.chosen)? {
+            let stays = |other: &usize| self.stays[catalogue.pack_of(*other)];
+            if !catalogue.is_repeated(at) || !catalogue.places(&row.key())?.iter().any(stays) {
+                alone.push((at, row));
+            }
+        }
+        Ok(alone)
     }
 }

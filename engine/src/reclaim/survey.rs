@@ -7,7 +7,7 @@
 
 use super::ReclaimError;
 use crate::{
-    catalogue::{Catalogue, RowSet},
+    catalogue::{Catalogue, Row, RowSet},
     dialect::Dialect,
     fault::Fault,
     model::{chunk::Role, pack::Lane},
@@ -65,21 +65,35 @@ impl Sum {
     }
 }
 
-/// Counts. `used` has the first place of every chunk in use; `listed` are sizes in the store by
-/// number of pack.
+/// Counts. `used` has the row that stands for every chunk in use; `listed` are sizes in the store
+/// by number of pack.
 pub(super) fn run(
     catalogue: &Catalogue,
     used: &RowSet,
     listed: &[Option<u64>],
     dialect: &Dialect,
 ) -> Result<Survey, ReclaimError> {
-    let mut packs = Vec::with_capacity(catalogue.packs.len());
+    let mut survey = Survey {
+        packs: Vec::with_capacity(catalogue.packs.len()),
+        chosen: RowSet::new(catalogue.len()),
+        used: Sum::default(),
+        duplicate: Sum::default(),
+        unused: Sum::default(),
+    };
+    // All places of chunks in use that have several.
+    let copies = RowSet::new(catalogue.len());
+    catalogue.each_repeated(|places| {
+        for at in places.iter().filter(|_| used.contains(places[0])) {
+            copies.insert(*at);
+        }
+        Ok(())
+    })?;
     for (number, pack) in catalogue.packs.iter().enumerate() {
-        let codings = catalogue.rows_of(number).map(|at| catalogue.rows()[at].coding());
+        let rows = catalogue.rows_of(number)?;
         let closing = dialect
-            .closing_bytes(codings)
+            .closing_bytes(rows.iter().map(|(_, row)| row.coding()))
             .ok_or(Fault::Bug("packs of this format are not cleaned up chunk by chunk"))?;
-        packs.push(Surveyed {
+        let mut pack = Surveyed {
             holds: Holds::Nothing,
             listed_bytes: listed[number],
             used_chunks: 0,
@@ -89,87 +103,75 @@ pub(super) fn run(
             uncompressed: false,
             marked: pack.marked,
             copies: 0,
-        });
+        };
+        survey.count(&mut pack, &rows, used, &copies, dialect);
+        survey.packs.push(pack);
     }
-    let mut survey = Survey {
-        packs,
-        chosen: RowSet::new(catalogue.rows().len()),
-        used: Sum::default(),
-        duplicate: Sum::default(),
-        unused: Sum::default(),
-    };
-    survey.count(catalogue, used, dialect);
-    survey.choose(catalogue, used);
+    catalogue.each_repeated(|places| match copies.contains(places[0]) {
+        true => survey.choose(places, catalogue),
+        false => Ok(()),
+    })?;
     Ok(survey)
 }
 
 impl Survey {
-    /// Counts every place; copies of one chunk as unused for now.
-    fn count(&mut self, catalogue: &Catalogue, used: &RowSet, dialect: &Dialect) {
-        let mut first = 0;
-        while first < catalogue.rows().len() {
-            let run = catalogue.run_at(first);
-            let is_used = used.contains(first);
-            let single = run.len() == 1;
-            for at in run.clone() {
-                let row = &catalogue.rows()[at];
-                let bytes = row.stored_bytes();
-                let lane = match dialect.role(&row.key()) {
-                    Role::File => Lane::Data,
-                    Role::Directory | Role::Links => Lane::Meta,
-                };
-                let pack = &mut self.packs[row.pack()];
-                pack.holds = match pack.holds {
-                    Holds::Nothing => Holds::Only(lane),
-                    Holds::Only(other) if other == lane => Holds::Only(lane),
-                    Holds::Only(_) | Holds::Mixed => Holds::Mixed,
-                };
-                pack.uncompressed |= row.coding().0 == 0;
-                if is_used && single {
-                    pack.used_chunks += 1;
-                    pack.used_bytes += bytes;
-                    self.used.add(bytes);
-                    self.chosen.insert(at);
-                } else {
-                    pack.unused_chunks += 1;
-                    pack.unused_bytes += bytes;
-                    if is_used {
-                        pack.copies += 1;
-                        self.duplicate.add(bytes);
-                    } else {
-                        self.unused.add(bytes);
-                    }
-                }
+    /// Counts the rows of a pack; copies as unused for now.
+    fn count(
+        &mut self,
+        pack: &mut Surveyed,
+        rows: &[(usize, Row)],
+        used: &RowSet,
+        copies: &RowSet,
+        dialect: &Dialect,
+    ) {
+        for (at, row) in rows {
+            let lane = match dialect.role(&row.key()) {
+                Role::File => Lane::Data,
+                Role::Directory | Role::Links => Lane::Meta,
+            };
+            pack.holds = match pack.holds {
+                Holds::Nothing => Holds::Only(lane),
+                Holds::Only(other) if other == lane => Holds::Only(lane),
+                Holds::Only(_) | Holds::Mixed => Holds::Mixed,
+            };
+            pack.uncompressed |= row.coding().0 == 0;
+            let bytes = row.stored_bytes();
+            let is_copy = copies.contains(*at);
+            if used.contains(*at) && !is_copy {
+                pack.used_chunks += 1;
+                pack.used_bytes += bytes;
+                self.used.add(bytes);
+                self.chosen.insert(*at);
+                continue;
             }
-            first = run.end;
+            pack.unused_chunks += 1;
+            pack.unused_bytes += bytes;
+            if is_copy {
+                pack.copies += 1;
+                self.duplicate.add(bytes);
+            } else {
+                self.unused.add(bytes);
+            }
         }
     }
 
-    /// Chooses one place of every chunk that has several.
-    fn choose(&mut self, catalogue: &Catalogue, used: &RowSet) {
-        let mut first = 0;
-        while first < catalogue.rows().len() {
-            let run = catalogue.run_at(first);
-            if run.len() > 1 && used.contains(first) {
-                let best = run
-                    .clone()
-                    .max_by_key(|at| (self.merit(catalogue.rows()[*at].pack()), usize::MAX - at))
-                    .unwrap_or(first);
-                let row = &catalogue.rows()[best];
-                let bytes = row.stored_bytes();
-                let pack = &mut self.packs[row.pack()];
-                pack.used_chunks += 1;
-                pack.used_bytes += bytes;
-                pack.unused_chunks -= 1;
-                pack.unused_bytes -= bytes;
-                pack.copies -= 1;
-                self.used.add(bytes);
-                self.duplicate.chunks -= 1;
-                self.duplicate.bytes -= bytes;
-                self.chosen.insert(best);
-            }
-            first = run.end;
-        }
+    /// Chooses one place of a chunk in use that has several.
+    fn choose(&mut self, places: &[usize], catalogue: &Catalogue) -> Result<(), Fault> {
+        let merit = |at: &&usize| (self.merit(catalogue.pack_of(**at)), usize::MAX - **at);
+        let best = *places.iter().max_by_key(merit).ok_or(Fault::Bug("a chunk without a place"))?;
+        let row = catalogue.row(best)?;
+        let bytes = row.stored_bytes();
+        let pack = &mut self.packs[row.pack()];
+        pack.used_chunks += 1;
+        pack.used_bytes += bytes;
+        pack.unused_chunks -= 1;
+        pack.unused_bytes -= bytes;
+        pack.copies -= 1;
+        self.used.add(bytes);
+        self.duplicate.chunks -= 1;
+        self.duplicate.bytes -= bytes;
+        self.chosen.insert(best);
+        Ok(())
     }
 
     /// How good a pack is to keep a copy in.

@@ -205,12 +205,11 @@ async fn tidy(
     report: &mut Report,
 ) -> Result<(), HealError> {
     let in_broken = super::known(repository, cancel).await?.catalogue;
-    let holds_lost = |pack: &PackName| {
-        report.still_lost.iter().any(|chunk| {
-            let mut places = in_broken.find(chunk).unwrap_or_default();
-            places.any(|at| in_broken.packs[in_broken.rows()[at].pack()].name == *pack)
-        })
-    };
+    let mut holding = HashSet::new();
+    for chunk in &report.still_lost {
+        holding.extend(in_broken.names_of(chunk)?.cloned());
+    }
+    let holds_lost = |pack: &PackName| holding.contains(pack);
     let there = listed(repository, &in_broken).await?;
     let (left, go): (Vec<_>, Vec<_>) =
         std::mem::take(&mut report.packs_left).into_iter().partition(holds_lost);

@@ -116,8 +116,8 @@ pub async fn run(
     report.segments_invalid = known.damaged.len() as u64;
     let catalogue = known.catalogue;
     step(Step::Listing);
-    let sorted =
-        Sorted::new(&catalogue, listed(repository, &catalogue).await?, options, repository, step);
+    let there = listed(repository, &catalogue).await?;
+    let sorted = Sorted::new(&catalogue, there, options, repository, step)?;
     report.packs_missing = sorted.missing.len() as u64;
     let mut ends: HashMap<PackName, Vec<PackedChunk>> = HashMap::new();
     if !sorted.read.is_empty() {
@@ -134,26 +134,24 @@ pub async fn run(
         for (name, _, fault) in &incomplete {
             step(Step::Incomplete(name, fault));
         }
-        let broken = incomplete.iter().filter_map(|(name, bytes, _)| {
-            let chunks = sorted.chunks_of(&catalogue, name)?;
-            Some(Broken { name: name.clone(), listed_bytes: Some(*bytes), chunks })
-        });
-        let broken: Vec<Broken> = broken.collect();
+        let mut broken = Vec::new();
+        for (name, bytes, _) in &incomplete {
+            if let Some(chunks) = sorted.chunks_of(&catalogue, name)? {
+                broken.push(Broken { name: name.clone(), listed_bytes: Some(*bytes), chunks });
+            }
+        }
         if !broken.is_empty() {
             let saved =
                 salvage::run(repository, presence, broken, options.pack_bytes, cancel).await?;
             report.chunks_salvaged = saved.added.chunks;
             step(Step::Salvaged { chunks: saved.added.chunks });
             let gone: HashSet<&PackName> = incomplete.iter().map(|(name, ..)| name).collect();
-            let elsewhere = |chunk: &ChunkKey| {
-                let mut places = catalogue.find(chunk).unwrap_or_default();
-                places.any(|at| {
-                    let name = &catalogue.packs[catalogue.rows()[at].pack()].name;
-                    !gone.contains(name) && !sorted.missing.contains(name)
-                })
-            };
-            let lost = saved.unread.into_iter().map(|(_, chunk, _)| chunk);
-            report.chunks_lost = lost.filter(|chunk| !elsewhere(chunk)).collect();
+            for (_, chunk, _) in saved.unread {
+                let mut names = catalogue.names_of(&chunk)?;
+                if !names.any(|name| !gone.contains(name) && !sorted.missing.contains(name)) {
+                    report.chunks_lost.push(chunk);
+                }
+            }
         }
         report.packs_incomplete = incomplete.into_iter().map(|(name, ..)| name).collect();
     }
@@ -166,10 +164,9 @@ pub async fn run(
     let stay = stay.into_iter().map(|number| named(dialect, &catalogue, number));
     let mut fresh: Vec<(PackName, Vec<PackedChunk>)> = ends.into_iter().collect();
     fresh.sort_by(|(one, _), (other, _)| one.cmp(other));
-    let fresh = fresh.into_iter().map(|(name, chunks)| PackInfo {
-        name,
-        lane: lane(dialect, &chunks),
-        chunks,
+    let fresh = fresh.into_iter().map(|(name, chunks)| {
+        let lane = lane(dialect, &chunks);
+        Ok(PackInfo { name, lane, chunks })
     });
     let protocol = repository.protocol();
     let replaced = protocol.replace_segments(presence, stay.chain(fresh), old).await?;
@@ -197,7 +194,7 @@ impl Sorted {
         options: &Options,
         repository: &Repository,
         step: &mut (dyn FnMut(Step<'_>) + Send),
-    ) -> Self {
+    ) -> Result<Self, Fault> {
         let mut sorted = Self {
             missing: HashSet::new(),
             rereads: HashSet::new(),
@@ -211,11 +208,8 @@ impl Sorted {
                 sorted.missing.insert(pack.name.clone());
                 continue;
             };
-            let rows = || catalogue.rows_of(number).map(|at| &catalogue.rows()[at]);
-            let chunks: u64 = rows().map(|row| row.stored_bytes()).sum();
-            let closing = repository.dialect().closing_bytes(rows().map(|row| row.coding()));
-            let indexed_bytes = chunks + closing.unwrap_or_default();
-            let contradicts = pack.times > 1 && pack.fewest_chunks < rows().count();
+            let (chunks, indexed_bytes) = catalogue.indexed(number, repository.dialect())?;
+            let contradicts = pack.times > 1 && pack.fewest_chunks < chunks;
             if indexed_bytes != listed_bytes || contradicts {
                 let pack = &pack.name;
                 step(Step::Reread { pack, listed_bytes, indexed_bytes });
@@ -230,13 +224,17 @@ impl Sorted {
         unknown.sort();
         unknown.iter().for_each(|(name, _)| step(Step::Added(name)));
         sorted.read.extend(unknown);
-        sorted
+        Ok(sorted)
     }
 
     /// What the old index says is in a pack.
-    fn chunks_of(&self, catalogue: &Catalogue, name: &PackName) -> Option<Vec<PackedChunk>> {
-        let number = self.numbers.get(name)?;
-        Some(catalogue.rows_of(*number).map(|at| catalogue.rows()[at].chunk()).collect())
+    fn chunks_of(
+        &self,
+        catalogue: &Catalogue,
+        name: &PackName,
+    ) -> Result<Option<Vec<PackedChunk>>, Fault> {
+        let Some(number) = self.numbers.get(name) else { return Ok(None) };
+        Ok(Some(catalogue.pack_info(*number, Lane::Data)?.chunks))
     }
 }
 
@@ -263,10 +261,14 @@ pub(super) fn segments(
 }
 
 /// A pack as the old index describes it.
-pub(super) fn named(dialect: &Dialect, catalogue: &Catalogue, number: usize) -> PackInfo {
-    let mut info = catalogue.pack_info(number, Lane::Data);
+pub(super) fn named(
+    dialect: &Dialect,
+    catalogue: &Catalogue,
+    number: usize,
+) -> Result<PackInfo, Fault> {
+    let mut info = catalogue.pack_info(number, Lane::Data)?;
     info.lane = lane(dialect, &info.chunks);
-    info
+    Ok(info)
 }
 
 fn lane(dialect: &Dialect, chunks: &[PackedChunk]) -> Lane {

@@ -19,7 +19,7 @@ use crate::{
     fault::{Class, Fault},
     model::{
         chunk::ChunkKey,
-        pack::{PackName, PackedChunk},
+        pack::{Lane, PackName, PackedChunk},
     },
     protocol::Presence,
     repository::Repository,
@@ -122,13 +122,12 @@ pub async fn run(
     let dropped = protocol.drop_packs(&right, unnamed, cancel, each).await;
     repository.forget_index().await;
     dropped?;
-    let elsewhere = |chunk: &ChunkKey| {
-        let mut places = catalogue.find(chunk).unwrap_or_default();
-        places.any(|at| !wanted.contains(&catalogue.packs[catalogue.rows()[at].pack()].name))
-    };
     let unread = salvaged.unread;
-    report.lost =
-        unread.iter().map(|(_, chunk, _)| *chunk).filter(|chunk| !elsewhere(chunk)).collect();
+    for (_, chunk, _) in &unread {
+        if !catalogue.names_of(chunk)?.any(|name| !wanted.contains(name)) {
+            report.lost.push(*chunk);
+        }
+    }
     report.lost.sort_unstable();
     report.lost.dedup();
     report.unread = unread;
@@ -148,8 +147,7 @@ async fn broken(
     let mut chunks: HashMap<PackName, Vec<PackedChunk>> = HashMap::new();
     for (number, pack) in catalogue.packs.iter().enumerate() {
         if wanted.contains(&pack.name) {
-            let rows = catalogue.rows_of(number).map(|at| catalogue.rows()[at].chunk());
-            chunks.insert(pack.name.clone(), rows.collect());
+            chunks.insert(pack.name.clone(), catalogue.pack_info(number, Lane::Data)?.chunks);
         }
     }
     let known = |name: &&PackName| chunks.contains_key(name) || listed.contains_key(name);

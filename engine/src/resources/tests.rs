@@ -117,7 +117,9 @@ fn buffers_follow_cpus_within_the_memory() {
     let buffers = |cpus, memory_mib: u64| {
         let because = String::new();
         let memory_bytes = memory_mib * MIB;
-        Resources { cpus, memory_bytes, buffer_bytes: None, because }.buffers() as u64 / MIB
+        Resources { cpus, memory_bytes, buffer_bytes: None, most_rows: None, because }.buffers()
+            as u64
+            / MIB
     };
     assert_eq!(buffers(1, 4096), 16);
     assert_eq!(buffers(2, 4096), 24);

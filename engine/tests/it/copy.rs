@@ -321,7 +321,7 @@ fn copy_pack(scene: &Scene, whole: &Repository, into: &MemoryStore, pack: &Key, 
         let protocol = repository.protocol();
         let announced = protocol.announce(&announcement(Access::Shared), &cancel).await;
         let presence = announced.expect("announced");
-        let named = std::iter::once(named);
+        let named = std::iter::once(Ok(named));
         let _beside = protocol.replace_segments(&presence, named, Vec::new()).await.expect("named");
         presence.release().await.expect("released");
     });

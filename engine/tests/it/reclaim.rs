@@ -1,5 +1,6 @@
 //! Forgetting and cleaning up: what stays is whole, what goes is garbage, whatever happens between.
 
+mod aside;
 mod copies;
 
 use std::{sync::Arc, time::Duration};
@@ -120,8 +121,7 @@ fn forgotten(scene: &Scene, places: &[usize]) -> MemoryStore {
 
 #[test]
 fn what_nobody_refers_to_goes_and_the_rest_is_whole() {
-    let scene = Scene::new();
-    for version in [Version::V1, Version::V2] {
+    for (version, scene) in [(Version::V1, Scene::putting_aside()), (Version::V2, Scene::new())] {
         let store = empty(version);
         let repository = scene.open(store.clone());
         let roots = history(&scene, &repository);
@@ -155,7 +155,7 @@ fn what_nobody_refers_to_goes_and_the_rest_is_whole() {
 
 #[test]
 fn restic_finds_nothing_wrong_with_what_is_left() {
-    let scene = Scene::new();
+    let scene = Scene::putting_aside();
     let at = scene.path("repository");
     empty_on_disk(&at, Version::V2);
     let Some(restic) = Restic::at(&at) else { return };
@@ -211,7 +211,7 @@ fn record_clean(scene: &Scene, base: &MemoryStore, options: &Options) -> Vec<Cal
 
 #[test]
 fn a_crash_at_any_change_leaves_every_root_whole() {
-    let scene = Scene::new();
+    let scene = Scene::putting_aside();
     let base = forgotten(&scene, &[0, 2]);
     let changes = record_clean(&scene, &base, &options());
     let place = |action: Action, prefix: &str| {
@@ -238,7 +238,7 @@ fn a_crash_at_any_change_leaves_every_root_whole() {
 
 #[test]
 fn restic_accepts_every_state_that_a_crash_can_leave() {
-    let scene = Scene::new();
+    let scene = Scene::putting_aside();
     let base = forgotten(&scene, &[1, 2]);
     let changes = record_clean(&scene, &base, &options());
     let changes: Vec<Call> =
@@ -266,7 +266,7 @@ fn restic_accepts_every_state_that_a_crash_can_leave() {
 
 #[test]
 fn a_root_that_comes_while_is_planned_keeps_what_it_needs() {
-    let scene = Scene::new();
+    let scene = Scene::putting_aside();
     let store = empty(Version::V2);
     let repository = scene.open(store.clone());
     scene.write("kept", noise(1, 2_000_000));
@@ -307,7 +307,7 @@ fn a_root_that_comes_while_is_planned_keeps_what_it_needs() {
 
 #[test]
 fn nothing_is_removed_where_the_index_was_rewritten_meanwhile() {
-    let scene = Scene::new();
+    let scene = Scene::putting_aside();
     let store = forgotten(&scene, &[0]);
     let repository = scene.open(store.clone());
     let (packs, shared) = (keys(&store, "data/"), store.clone());
@@ -341,7 +341,7 @@ fn named(scene: &Scene, repository: &Repository) -> Vec<(Key, Vec<NamedPack>)> {
 
 #[test]
 fn nothing_is_removed_where_somebody_took_the_copies_for_the_ones_to_spare() {
-    let scene = Scene::new();
+    let scene = Scene::putting_aside();
     let store = forgotten(&scene, &[0, 2]);
     let planned = named(&scene, &scene.open(store.clone()));
     let before = keys(&store, "data/");
@@ -379,7 +379,7 @@ fn resealed(scene: &Scene, store: &MemoryStore, key: &Key) -> (Key, bytes::Bytes
     scene.runtime.block_on(async {
         match (named, key.as_str().strip_prefix("snapshots/")) {
             (Some((_, packs)), _) => {
-                let packs = packs.into_iter().map(|pack| pack.info);
+                let packs = packs.into_iter().map(|pack| Ok(pack.info));
                 let replaced = protocol.replace_segments(&presence, packs, Vec::new()).await;
                 let _nothing_to_drop = replaced.expect("stored");
             }
@@ -397,7 +397,7 @@ fn resealed(scene: &Scene, store: &MemoryStore, key: &Key) -> (Key, bytes::Bytes
 
 #[test]
 fn a_segment_that_was_replaced_between_listing_and_reading_is_not_missed() {
-    let scene = Scene::new();
+    let scene = Scene::putting_aside();
     let store = forgotten(&scene, &[]);
     let segments = keys(&store, "index/");
     let snapshots = keys(&store, "snapshots/");
@@ -431,7 +431,7 @@ fn a_segment_that_was_replaced_between_listing_and_reading_is_not_missed() {
 
 #[test]
 fn others_at_work_are_waited_for_and_nothing_is_removed_under_them() {
-    let scene = Scene::new();
+    let scene = Scene::putting_aside();
     let store = forgotten(&scene, &[0]);
     let (repository, other) = (scene.open(store.clone()), scene.open(store.clone()));
     let before = keys(&store, "data/");
@@ -482,7 +482,7 @@ fn first_directory(
 
 #[test]
 fn damage_ends_it_before_anything_is_removed() {
-    let scene = Scene::new();
+    let scene = Scene::putting_aside();
     let base = forgotten(&scene, &[0]);
     let repository = scene.open(base.clone());
 
@@ -542,7 +542,7 @@ fn damage_ends_it_before_anything_is_removed() {
 
 #[test]
 fn a_damaged_chunk_is_not_moved_and_its_pack_stays() {
-    let scene = Scene::new();
+    let scene = Scene::putting_aside();
     let store = forgotten(&scene, &[0]);
     let repository = scene.open(store.clone());
     let index = scene.runtime.block_on(repository.index()).expect("an index");
@@ -573,7 +573,7 @@ fn a_damaged_chunk_is_not_moved_and_its_pack_stays() {
 
 #[test]
 fn garbage_and_what_is_only_named_goes() {
-    let scene = Scene::new();
+    let scene = Scene::putting_aside();
     let store = forgotten(&scene, &[]);
     let garbage = Key::new(format!("data/{}", "ab".repeat(32)));
     store.overwrite(&garbage, vec![7; 1000]);
@@ -593,7 +593,7 @@ fn garbage_and_what_is_only_named_goes() {
 
 #[test]
 fn limits_are_kept() {
-    let scene = Scene::new();
+    let scene = Scene::putting_aside();
     let base = forgotten(&scene, &[0, 2]);
     let clean_with = |limits: Limits| {
         let store = base.fork();
@@ -639,7 +639,7 @@ fn limits_are_kept() {
 
 #[test]
 fn what_is_not_compressed_is_compressed_when_asked() {
-    let scene = Scene::new();
+    let scene = Scene::putting_aside();
     let at = scene.path("repository");
     empty_on_disk(&at, Version::V2);
     let Some(restic) = Restic::at(&at) else { return };
@@ -664,7 +664,7 @@ fn what_is_not_compressed_is_compressed_when_asked() {
 
 #[test]
 fn a_full_disk_is_recovered_without_writing_first() {
-    let scene = Scene::new();
+    let scene = Scene::putting_aside();
     let base = forgotten(&scene, &[0, 2]);
     let limits = Limits { max_repack_bytes: Some(0), ..Limits::default() };
     let unsafe_way = Options { limits, recover_space: true, ..options() };
@@ -684,7 +684,7 @@ fn a_full_disk_is_recovered_without_writing_first() {
 
 #[test]
 fn a_root_that_cannot_be_removed_keeps_no_other() {
-    let scene = Scene::new();
+    let scene = Scene::putting_aside();
     let base = forgotten(&scene, &[]);
     let faulty = FaultyStore::new(base.clone());
     faulty.faults().once(Action::Delete, "snapshots/", 1, Broken::Fail(Failure::Denied));
@@ -704,7 +704,7 @@ fn a_root_that_cannot_be_removed_keeps_no_other() {
 
 #[test]
 fn what_fails_to_go_is_garbage_and_never_a_hole() {
-    let scene = Scene::new();
+    let scene = Scene::putting_aside();
     let base = forgotten(&scene, &[0, 2]);
     for (action, prefix, fault) in [
         (Action::Write, "data/", Broken::Fail(Failure::NoSpace)),
@@ -753,7 +753,7 @@ fn faulty_with(
 
 #[test]
 fn only_who_is_alone_has_the_right_to_remove() {
-    let scene = Scene::new();
+    let scene = Scene::putting_aside();
     let repository = scene.open(empty(Version::V2));
     let shared = scene.announce(&repository, Access::Shared);
     shared.delete_right().expect_err("others may be there");

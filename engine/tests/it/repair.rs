@@ -131,7 +131,7 @@ fn pack_key(name: &PackName) -> Key {
 
 #[test]
 fn an_index_is_rebuilt_from_packs_alone() {
-    let scene = Scene::new();
+    let scene = Scene::putting_aside();
     for version in [Version::V1, Version::V2] {
         let base = empty(version);
         history(&scene, base.clone());
@@ -161,7 +161,7 @@ fn an_index_is_rebuilt_from_packs_alone() {
 
 #[test]
 fn a_pack_that_is_gone_leaves_the_index() {
-    let scene = Scene::new();
+    let scene = Scene::putting_aside();
     let store = empty(Version::V2);
     history(&scene, store.clone());
     let (name, chunks) = a_pack(&scene, &store, Role::File);
@@ -176,7 +176,7 @@ fn a_pack_that_is_gone_leaves_the_index() {
 
 #[test]
 fn what_only_the_old_index_can_find_in_a_truncated_pack_is_moved() {
-    let scene = Scene::new();
+    let scene = Scene::putting_aside();
     let base = empty(Version::V2);
     history(&scene, base.clone());
     for role in [Role::File, Role::Directory] {
@@ -206,7 +206,7 @@ fn what_only_the_old_index_can_find_in_a_truncated_pack_is_moved() {
 
 #[test]
 fn what_is_good_in_a_damaged_pack_is_saved_before_it_goes() {
-    let scene = Scene::new();
+    let scene = Scene::putting_aside();
     let base = empty(Version::V2);
     history(&scene, base.clone());
     let (name, chunks) = a_pack(&scene, &base, Role::File);
@@ -239,7 +239,7 @@ fn what_is_good_in_a_damaged_pack_is_saved_before_it_goes() {
 
 #[test]
 fn a_pack_that_cannot_be_reached_is_not_given_up() {
-    let scene = Scene::new();
+    let scene = Scene::putting_aside();
     let base = empty(Version::V2);
     history(&scene, base.clone());
     let (name, chunks) = a_pack(&scene, &base, Role::File);
@@ -279,7 +279,7 @@ fn a_pack_that_cannot_be_reached_is_not_given_up() {
 
 #[test]
 fn what_comes_out_wrong_once_is_not_given_up() {
-    let scene = Scene::new();
+    let scene = Scene::putting_aside();
     let base = empty(Version::V2);
     history(&scene, base.clone());
     for role in [Role::File, Role::Directory] {
@@ -316,7 +316,7 @@ fn what_comes_out_wrong_once_is_not_given_up() {
 
 #[test]
 fn a_pack_that_is_not_listed_yet_stays_in_the_index() {
-    let scene = Scene::new();
+    let scene = Scene::putting_aside();
     let store = empty(Version::V2);
     let stale = StaleListing::new(store.clone());
     scene.runtime.block_on(stale.freeze("data")).expect("listed");
@@ -349,7 +349,7 @@ type Work<'a> = &'a dyn Fn(&Repository);
 
 #[test]
 fn a_crash_at_any_change_loses_nothing_that_can_be_read() {
-    let scene = Scene::new();
+    let scene = Scene::putting_aside();
     let base = empty(Version::V2);
     history(&scene, base.clone());
     let (name, chunks) = a_pack(&scene, &base, Role::File);
@@ -397,7 +397,7 @@ fn a_crash_at_any_change_loses_nothing_that_can_be_read() {
 
 #[test]
 fn what_fails_loses_nothing_either() {
-    let scene = Scene::new();
+    let scene = Scene::putting_aside();
     let base = empty(Version::V2);
     history(&scene, base.clone());
     let (name, chunks) = a_pack(&scene, &base, Role::File);
@@ -449,7 +449,7 @@ fn twins(scene: &Scene, store: &MemoryStore) -> Option<(Restic, Restic)> {
 
 #[test]
 fn restic_finds_nothing_wrong_with_what_was_repaired() {
-    let scene = Scene::new();
+    let scene = Scene::putting_aside();
     let store = empty(Version::V2);
     history(&scene, store.clone());
     let (name, chunks) = a_pack(&scene, &store, Role::File);
@@ -511,7 +511,7 @@ fn recovered(scene: &Scene, repository: &Repository) -> Result<Option<RootId>, F
 
 #[test]
 fn forgotten_roots_come_back_as_directories_of_one() {
-    let scene = Scene::new();
+    let scene = Scene::putting_aside();
     let store = empty(Version::V2);
     history(&scene, store.clone());
     let repository = scene.open(store.clone());
@@ -552,7 +552,7 @@ fn forgotten_roots_come_back_as_directories_of_one() {
 
 #[test]
 fn a_crash_of_recovering_leaves_a_root_or_none() {
-    let scene = Scene::new();
+    let scene = Scene::putting_aside();
     let base = empty(Version::V2);
     history(&scene, base.clone());
     let roots = scene.roots(&scene.open(base.clone()));

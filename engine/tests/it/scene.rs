@@ -29,7 +29,7 @@ use windlass_engine::{
     repository::{Environment, Place, Repository},
     resources::Resources,
     restore,
-    store::{Backend, Key, Store, memory::MemoryStore},
+    store::{Backend, Key, Store, cache::CacheOptions, memory::MemoryStore, trace::Observer},
 };
 use windlass_format::{
     restic::{config::Version, envelope},
@@ -51,6 +51,7 @@ pub(super) fn environment() -> Environment {
             cpus: 2,
             memory_bytes: 1 << 30,
             buffer_bytes: None,
+            most_rows: None,
             because: String::new(),
         },
         clock: Arc::new(SystemClock),
@@ -109,13 +110,25 @@ pub(super) fn sealed(directory: &str, json: &[u8]) -> (Key, Vec<u8>) {
 pub(super) struct Scene {
     pub(super) room: tempfile::TempDir,
     pub(super) runtime: Runtime,
+    /// Whether what is known of places of chunks lies in files, as it does where there are many.
+    puts_aside: bool,
 }
 
 impl Scene {
     pub(super) fn new() -> Self {
         let room = tempfile::tempdir().expect("a temporary directory");
         fs::create_dir(room.path().join("source")).expect("made");
-        Self { room, runtime: runtime() }
+        Self { room, runtime: runtime(), puts_aside: false }
+    }
+
+    /// One whose repositories are too large for memory, as they think.
+    pub(super) fn putting_aside() -> Self {
+        Self { puts_aside: true, ..Self::new() }
+    }
+
+    /// Where that is put.
+    pub(super) fn cache(&self) -> PathBuf {
+        self.path("cache")
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -134,8 +147,16 @@ impl Scene {
     }
 
     pub(super) fn try_open_at(&self, place: &Place) -> Result<Repository, OpenError> {
-        let (password, options) = (password(), OpenOptions::default());
-        self.runtime.block_on(Repository::open(place, &password, &options, environment()))
+        let (password, mut options) = (password(), OpenOptions::default());
+        let mut environment = environment();
+        if self.puts_aside {
+            environment.resources.most_rows = Some(0);
+            let observer = Observer::new(|event| panic!("{event:?}"));
+            let base = self.cache();
+            options.cache =
+                Some(CacheOptions { base, objects: false, limit_bytes: None, observer });
+        }
+        self.runtime.block_on(Repository::open(place, &password, &options, environment))
     }
 
     pub(super) fn try_open(&self, store: impl Backend + 'static) -> Result<Repository, OpenError> {

@@ -23,11 +23,12 @@ use crate::{
         Index,
         kept::{
             Kept, KeptAt, KeptPack, Row,
-            build::{self, Parts, Sorter},
+            build::{self, Parts},
         },
     },
     model::pack::{Location, PackName, PackNumber, PackedChunk},
     protocol::Segments,
+    records::sort::Sorter,
     store::{Key, trace::StoreEvent},
 };
 
@@ -136,7 +137,7 @@ impl Protocol {
 struct News {
     segments: Vec<Key>,
     packs: Vec<KeptPack>,
-    rows: Sorter,
+    rows: Sorter<{ Row::BYTES }>,
     /// Files with packs that rustic is about to remove, which are never kept, and what they name.
     marked: Vec<(FileName, IndexPack)>,
     marked_segments: Vec<Key>,
@@ -182,7 +183,7 @@ impl News {
             self.packs.push(KeptPack { segment, end, hash: pack.id.0 });
             for chunk in &chunks {
                 let row = Row::new(number, chunk).ok_or(Fault::Bug("a row of this format"))?;
-                self.is_unsortable |= self.rows.push(row).is_err();
+                self.is_unsortable |= self.rows.push(*row.bytes()).is_err();
             }
         }
         Ok(())
@@ -224,7 +225,7 @@ impl News {
         let number = |pack: &KeptPack| index.add_pack(PackName::Hash(pack.hash), pack.end);
         let numbers: Vec<PackNumber> = self.packs.iter().map(number).collect();
         let mut rows = self.rows.sorted()?;
-        while let Some(row) = rows.take()? {
+        while let Some(row) = rows.take()?.map(Row::of) {
             let at = row.location();
             let pack = numbers[at.pack.0 as usize];
             index.insert(row.key(), Location { pack, ..at });

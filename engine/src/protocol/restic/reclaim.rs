@@ -91,13 +91,13 @@ impl Protocol {
     pub(in crate::protocol) async fn write_segments(
         &self,
         presence: &Presence,
-        packs: impl Iterator<Item = PackInfo> + Send,
+        packs: impl Iterator<Item = Result<PackInfo, Fault>> + Send,
     ) -> Result<(), Fault> {
         let mut segment: Vec<IndexPack> = Vec::new();
         let mut blobs = 0;
         let mut packs = packs.peekable();
         while let Some(pack) = packs.next() {
-            let pack = index_pack(pack)?;
+            let pack = index_pack(pack?)?;
             blobs += pack.blobs.len();
             segment.push(pack);
             if blobs >= index::FULL || packs.peek().is_none() {

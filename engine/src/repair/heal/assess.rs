@@ -53,7 +53,7 @@ pub(super) async fn run(
         return Err(HealError::DamagedIndex);
     }
     let (catalogue, directories) = catalogue::load(repository, cancel).await?;
-    let doubtful = doubtful(&check.findings, &catalogue);
+    let doubtful = doubtful(&check.findings, &catalogue)?;
     if doubtful.is_empty() {
         return Ok(Assessment { check, lost: BTreeSet::new() });
     }
@@ -80,20 +80,22 @@ pub(super) async fn run(
 }
 
 /// What a check has reason to doubt.
-fn doubtful(findings: &[Finding], catalogue: &Catalogue) -> BTreeSet<ChunkKey> {
+fn doubtful(findings: &[Finding], catalogue: &Catalogue) -> Result<BTreeSet<ChunkKey>, Fault> {
     let numbers: HashMap<&PackName, usize> =
         catalogue.packs.iter().enumerate().map(|(at, pack)| (&pack.name, at)).collect();
     let mut doubtful = BTreeSet::new();
-    let mut all_of = |pack: &PackName| {
-        let rows = numbers.get(pack).into_iter().flat_map(|number| catalogue.rows_of(*number));
-        doubtful.extend(rows.map(|at| catalogue.rows()[at].key()));
+    let mut all_of = |pack: &PackName| -> Result<(), Fault> {
+        if let Some(number) = numbers.get(pack) {
+            doubtful.extend(catalogue.rows_of(*number)?.iter().map(|(_, row)| row.key()));
+        }
+        Ok(())
     };
     for finding in findings {
         match finding {
             Finding::PackMissing(pack)
             | Finding::Contradiction(pack)
             | Finding::PackSize { pack, .. }
-            | Finding::PackUnread { pack, .. } => all_of(pack),
+            | Finding::PackUnread { pack, .. } => all_of(pack)?,
             _ => {}
         }
     }
@@ -114,7 +116,7 @@ fn doubtful(findings: &[Finding], catalogue: &Catalogue) -> BTreeSet<ChunkKey> {
             _ => {}
         }
     }
-    doubtful
+    Ok(doubtful)
 }
 
 struct Job {
@@ -139,7 +141,7 @@ impl Job {
         }
         let needs = Needs {
             catalogue: &self.catalogue,
-            seen: RowSet::new(self.catalogue.rows().len()),
+            seen: RowSet::new(self.catalogue.len()),
             lost: &lost,
             unknown: Mutex::default(),
             needed: Mutex::default(),
@@ -176,8 +178,8 @@ impl Job {
     }
 
     fn is_readable(&self, chunk: &ChunkKey, scratch: &mut Scratch) -> Result<bool, Fault> {
-        for at in self.catalogue.find(chunk).unwrap_or_default() {
-            let row = &self.catalogue.rows()[at];
+        for at in self.catalogue.places(chunk)? {
+            let row = self.catalogue.row(at)?;
             let place = row.location();
             let key = self.dialect.pack_key(&self.catalogue.packs[row.pack()].name);
             let range = Range::At { start: place.offset.into(), len: place.stored_bytes.into() };
@@ -216,8 +218,8 @@ impl Needs<'_> {
 impl Uses for Needs<'_> {
     fn directory(&self, key: &ChunkKey) -> Result<bool, Fault> {
         self.need(key);
-        let fresh = match self.catalogue.find(key) {
-            Some(places) => self.seen.insert(places.start),
+        let fresh = match self.catalogue.first(key)? {
+            Some(row) => self.seen.insert(row),
             None => self.unknown.lock().unwrap_or_else(PoisonError::into_inner).insert(*key),
         };
         Ok(fresh && !self.lost.contains(key))

@@ -3,12 +3,14 @@
 //! Invariants: only directories that are named like a repository are ever removed.
 
 use std::{
-    fs::{self, DirBuilder, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::SystemTime,
 };
+
+use crate::entropy::name_suffix;
 
 /// The one layout there is, as its file says it.
 pub(super) const VERSION: u64 = 1;
@@ -92,6 +94,29 @@ pub(crate) fn make(base: &Path, path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }
+}
+
+/// A new file in the cache of a repository, which is made where there is none.
+pub(crate) fn temporary(directory: &Path) -> io::Result<(PathBuf, File)> {
+    let suffix = name_suffix().map_err(io::Error::other)?;
+    let path = directory.join(format!("tmp-{suffix:016x}"));
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true).mode(0o600);
+    let file = match options.open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make(directory.parent().unwrap_or(directory), directory)?;
+            options.open(&path)?
+        }
+        opened => opened?,
+    };
+    Ok((path, file))
+}
+
+/// A file in the cache of a repository that goes with its handle.
+pub(crate) fn nameless(directory: &Path) -> io::Result<File> {
+    let (path, file) = temporary(directory)?;
+    fs::remove_file(path)?;
+    Ok(file)
 }
 
 fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {

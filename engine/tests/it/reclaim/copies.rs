@@ -38,7 +38,7 @@ fn doubled(scene: &Scene, base: &MemoryStore, first: bool) -> MemoryStore {
     let copies: Vec<PackInfo> = copies.collect();
     scene.runtime.block_on(async {
         let protocol = repository.protocol();
-        let copies = copies.into_iter();
+        let copies = copies.into_iter().map(Ok);
         let _beside =
             protocol.replace_segments(&presence, copies, Vec::new()).await.expect("named");
         presence.release().await.expect("released");
@@ -48,7 +48,7 @@ fn doubled(scene: &Scene, base: &MemoryStore, first: bool) -> MemoryStore {
 
 #[test]
 fn a_copy_goes_only_after_the_one_that_stays_was_proved() {
-    let scene = Scene::new();
+    let scene = Scene::putting_aside();
     // With packs all of which is in use, and with some that are to be rewritten.
     for forgotten_places in [&[][..], &[0, 2]] {
         let base = forgotten(&scene, forgotten_places);

@@ -164,7 +164,7 @@ impl Site {
     }
 
     fn of(scale: usize) -> Self {
-        let scene = Scene::new();
+        let scene = Scene::putting_aside();
         let store = empty(Version::V2);
         let repository = scene.open(store.clone());
         scene.write("always", noise(1, 900 * scale));
