@@ -10,6 +10,7 @@
 //! Not here: what is said to it (`sftp`, `rclone`).
 
 mod foreground;
+mod handed;
 mod words;
 
 use std::{
@@ -36,7 +37,7 @@ use tokio::{
 };
 
 use self::foreground::Foreground;
-pub(super) use self::words::split;
+pub(super) use self::{handed::Handed, words::split};
 
 /// A running program. It ends when this is dropped.
 #[derive(Debug)]
@@ -78,6 +79,16 @@ impl Child {
         command: &[OsString],
         environment: &[(OsString, OsString)],
     ) -> io::Result<(Self, Pipes)> {
+        Self::start_overheard(command, environment, |_line| true)
+    }
+
+    /// The same, where not all that it writes to its standard error is a complaint: every line is
+    /// shown to `is_complaint`.
+    pub(super) fn start_overheard(
+        command: &[OsString],
+        environment: &[(OsString, OsString)],
+        is_complaint: impl FnMut(&str) -> bool + Send + 'static,
+    ) -> io::Result<(Self, Pipes)> {
         let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let mut started = Command::new(program);
         started
@@ -98,7 +109,7 @@ impl Child {
         let stderr = process.stderr.take().ok_or_else(missing)?;
         let foreground = process.id().and_then(Foreground::give_to);
         let complaints = Arc::new(Complaints::default());
-        let listener = tokio::spawn(listen(stderr, Arc::clone(&complaints)));
+        let listener = tokio::spawn(listen(stderr, Arc::clone(&complaints), is_complaint));
         let name = name_of(program);
         let progress = Progress::default();
         let pipes = Pipes { stdout, stdin, progress: progress.clone() };
@@ -111,6 +122,11 @@ impl Child {
     /// What has gone through its pipes.
     pub(super) fn progress(&self) -> Progress {
         self.progress.clone()
+    }
+
+    /// Whether it runs no more.
+    pub(super) fn has_ended(&mut self) -> bool {
+        self.process.as_mut().is_none_or(|process| !matches!(process.try_wait(), Ok(None)))
     }
 
     /// It has started: from here on the terminal is ours again.
@@ -220,17 +236,23 @@ fn name_of(program: &OsStr) -> String {
     path.file_name().unwrap_or(program).to_string_lossy().into_owned()
 }
 
-async fn listen(stderr: ChildStderr, complaints: Arc<Complaints>) {
+async fn listen(
+    stderr: ChildStderr,
+    complaints: Arc<Complaints>,
+    mut is_complaint: impl FnMut(&str) -> bool,
+) {
     let mut lines = BufReader::new(stderr).split(b'\n');
     // A pipe that cannot be read any more has nothing left to tell.
     while let Ok(Some(line)) = lines.next_segment().await {
-        complaints.add(&line);
+        let line = String::from_utf8_lossy(&line);
+        if is_complaint(&line) {
+            complaints.add(&line);
+        }
     }
 }
 
 impl Complaints {
-    fn add(&self, line: &[u8]) {
-        let line = String::from_utf8_lossy(line);
+    fn add(&self, line: &str) {
         let line: String = line.trim().chars().filter(|letter| !letter.is_control()).collect();
         if line.is_empty() {
             return;

@@ -8,6 +8,8 @@ use super::b2::B2Remote;
 use super::bucket;
 #[cfg(feature = "rclone")]
 use super::rclone;
+#[cfg(all(feature = "rclone", feature = "webdav"))]
+use super::rclone::files::RcloneFiles;
 #[cfg(feature = "rest")]
 use super::rest::Rest;
 #[cfg(feature = "s3")]
@@ -94,8 +96,13 @@ impl Place {
                 let rest = Rest::new(rest, settings, &means.limiter, observer)?;
                 Ok(means.place(rest, Names::Typed))
             }
+            #[cfg(all(feature = "rclone", feature = "webdav"))]
+            Location::Rclone(remote) if settings.rclone.files.is_some() => {
+                let files = RcloneFiles::new(remote, settings, &means.limiter, observer)?;
+                Ok(means.place(files, Names::Paths))
+            }
             #[cfg(feature = "rclone")]
-            Location::Rclone(remote) => {
+            Location::Rclone(remote) if settings.rclone.files.is_none() => {
                 Ok(means.place(rclone::open(remote, settings, observer)?, Names::Typed))
             }
             #[cfg(feature = "sftp")]

@@ -5,7 +5,11 @@
 //!   next request starts another, and what was under way has failed as transient.
 //! - That it is ready is seen by an answer, whatever the answer says.
 //!
-//! Not here: what is asked and what answers mean (`rest`); how rclone reaches the remote.
+//! Not here: what is asked and what answers mean (`rest`); how rclone reaches the remote; files that
+//! have no place in that protocol ([`files`]).
+
+#[cfg(feature = "webdav")]
+pub mod files;
 
 use std::{
     ffi::OsString,
@@ -47,6 +51,9 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 const ARGUMENTS: &str = "serve restic --stdio --b2-hard-delete";
 /// Nobody else hears it.
 const ADDRESS: &str = "http://localhost/";
+
+const INSTALL: &str = "install rclone, or say where it is with -o rclone.program=…";
+const LOOK: &str = "see that `rclone lsd` with the same remote works";
 
 /// The repository at `remote`, which is what rclone calls it: `name:path`.
 pub fn open(
@@ -164,11 +171,8 @@ impl Pipe {
             false => Failure::Permanent,
         };
         let refused = |why: String| StoreError::new(failure, call.action, self.name.as_str(), why);
-        let (mut child, pipes) =
-            Child::start(&self.command, &self.environment).map_err(|error| {
-                refused(error.to_string())
-                    .advising("install rclone, or say where it is with -o rclone.program=…")
-            })?;
+        let (mut child, pipes) = Child::start(&self.command, &self.environment)
+            .map_err(|error| refused(error.to_string()).advising(INSTALL))?;
         let greeting = async {
             let (sender, connection) = http2::Builder::new(TokioExecutor::new())
                 .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -190,14 +194,10 @@ impl Pipe {
         let sender = match timeout(self.start_patience, greeting).await {
             Ok(Ok(sender)) => sender,
             Ok(Err(_broken_off)) => {
-                return Err(refused(format!("rclone does not serve: {}", child.epitaph().await))
-                    .advising("see that `rclone lsd` with the same remote works"));
+                return Err(refused(does_not_serve(&mut child).await).advising(LOOK));
             }
             Err(_elapsed) => {
-                let waited = self.start_patience.as_secs();
-                let said = child.complaints();
-                return Err(refused(format!("rclone is not ready after {waited} seconds {said}"))
-                    .advising("see that `rclone lsd` with the same remote works"));
+                return Err(refused(not_ready(&child, self.start_patience)).advising(LOOK));
             }
         };
         child.is_ready();
@@ -237,6 +237,14 @@ impl Session {
             said => StoreError::new(failure, call.action, call.object, format!("{error}: {said}")),
         }
     }
+}
+
+async fn does_not_serve(child: &mut Child) -> String {
+    format!("rclone does not serve: {}", child.epitaph().await)
+}
+
+fn not_ready(child: &Child, patience: Duration) -> String {
+    format!("rclone is not ready after {} seconds {}", patience.as_secs(), child.complaints())
 }
 
 async fn collect(mut body: Incoming, most: usize) -> Result<Bytes, Broken> {

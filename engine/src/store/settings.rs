@@ -19,7 +19,7 @@ use std::{
 
 pub use bucket::{Azure, AzureCredentials, B2, Gcs, GcsCredentials, Swift};
 pub use http::{Http, Proxies};
-pub use remote::{Rclone, Rest, Sftp, WebDav};
+pub use remote::{Rclone, RcloneFiles, Rest, Sftp, WebDav};
 pub use s3::{
     AssumeRole, BucketLookup, Lock, LockMode, Profile, S3, S3Credentials, StaticKeys, WebIdentity,
 };

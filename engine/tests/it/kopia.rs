@@ -1,5 +1,6 @@
 //! Repositories that kopia wrote, read through the pipelines that read every format.
 
+mod behind_rclone;
 mod browsed;
 mod damage;
 mod golden;
@@ -26,9 +27,12 @@ use windlass_engine::{
     protocol::{ListedRoot, keys::OpenError, open::OpenOptions},
     reader::Reader,
     repository::{Environment, Place, Repository},
+    store::settings::StoreSettings,
 };
 use windlass_fixtures::KOPIA_PASSWORD;
 use windlass_format::{id::to_hex, secret::Password, time::Timestamp};
+
+use crate::reach::place;
 
 /// A repository and the runtime it was opened on.
 struct Open {
@@ -42,6 +46,18 @@ impl Open {
         let repository = runtime.block_on(Repository::open(
             &Place::local(path),
             &Password::new(password),
+            &OpenOptions::default(),
+            Environment::system(),
+        ))?;
+        Ok(Self { runtime, repository })
+    }
+
+    /// Wherever a location leads.
+    fn reached(location: &str, settings: &StoreSettings) -> Result<Self, OpenError> {
+        let runtime = Runtime::new().expect("a runtime");
+        let repository = runtime.block_on(Repository::open(
+            &place(location, settings),
+            &Password::new(KOPIA_PASSWORD),
             &OpenOptions::default(),
             Environment::system(),
         ))?;

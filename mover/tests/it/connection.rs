@@ -5,13 +5,18 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
+use windlass_fixtures::KOPIA_PASSWORD;
 use windlass_testkit::{
     compare::compare,
     s3::{KEY_ID, S3Server, SECRET_KEY},
+    server::rclone::Rclone,
 };
 
 use crate::place::{Place, Said, noise, skipped};
@@ -120,6 +125,58 @@ fn a_directory_of_kopia_is_found_by_its_configuration() {
 }
 
 #[test]
+fn what_kopia_put_behind_rclone_is_restored_by_its_configuration() {
+    let Some(program) = Rclone::find() else { return };
+    let place = Place::new();
+    place.write("src/large", &noise(1, 9 << 20));
+    let (source, at) = (place.path("src"), place.path("behind"));
+    fs::create_dir(&at).expect("made");
+    let Some(kopia) = Kopia::find(&place, "rclone") else { return };
+    let remote = format!("--remote-path=:local:{}", at.display());
+    let program = format!("--rclone-exe={}", program.program().display());
+    kopia.create(&["rclone", &remote, &program], &source);
+    let config = kopia.config.to_str().expect("UTF-8").to_owned();
+    check(&place, &["--kopia-config", &config], &source, "target");
+}
+
+#[test]
+fn rclone_ends_where_its_reader_is_killed() {
+    let Some(program) = Rclone::find() else { return };
+    let place = Place::new();
+    let at = windlass_fixtures::kopia("default").join("repository");
+    let config = format!(
+        r#"{{"storage":{{"type":"rclone","config":{{"remotePath":"kept:{}","rcloneExe":{:?},
+        "embeddedConfig":"[kept]\ntype = local\n","startupTimeout":"0s"}}}}}}"#,
+        at.display(),
+        program.program(),
+    );
+    place.write("rclone.config", config.as_bytes());
+    let mut command = place.bare();
+    command.args(["--kopia-config", "rclone.config", "serve", "--listen", "0"]);
+    command.env("KOPIA_PASSWORD", KOPIA_PASSWORD).env("TMPDIR", place.dir.path());
+    let mut reader = command.stdout(Stdio::piped()).spawn().expect("starts");
+    let mut line = String::new();
+    BufReader::new(reader.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
+    assert!(line.contains("serving snapshots"), "{line}");
+    let ours = place.dir.path().display().to_string();
+    let runs = || {
+        let processes = fs::read_dir("/proc").expect("processes");
+        let said = processes.filter_map(|entry| {
+            fs::read_to_string(entry.expect("an entry").path().join("cmdline")).ok()
+        });
+        said.into_iter().any(|said| said.contains("rclone.conf") && said.contains(&ours))
+    };
+    assert!(runs(), "it serves");
+    reader.kill().expect("killed");
+    reader.wait().expect("ended");
+    let began = Instant::now();
+    while runs() {
+        assert!(began.elapsed() < Duration::from_secs(20), "rclone outlived its reader");
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
 fn a_configuration_that_cannot_be_followed_is_refused_with_its_reason() {
     let place = Place::new();
     for (text, words) in [
@@ -129,10 +186,6 @@ fn a_configuration_that_cannot_be_followed_is_refused_with_its_reason() {
         (
             r#"{"storage":{"type":"gdrive","config":{"folderID":"x"}}}"#,
             &["Google Drive", "rclone mount"],
-        ),
-        (
-            r#"{"storage":{"type":"rclone","config":{"remotePath":"a:b"}}}"#,
-            &["behind rclone", "serve webdav"],
         ),
     ] {
         place.write("refused.config", text.as_bytes());

@@ -1,6 +1,6 @@
 //! What servers need that are reached by another protocol than an object store's.
 
-use std::{ffi::OsString, time::Duration};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use super::{super::location::Login, SecretText};
 
@@ -40,6 +40,21 @@ pub struct Rclone {
     pub environment: Vec<(OsString, OsString)>,
     /// How long it may take to be ready.
     pub start_patience: Duration,
+    /// Whether it serves files, to be read only, instead of speaking the REST protocol, and how.
+    pub files: Option<RcloneFiles>,
+}
+
+/// rclone as a server of files.
+#[derive(Clone, Debug)]
+pub struct RcloneFiles {
+    /// The program by its name or path; `None` for the usual one.
+    pub program: Option<OsString>,
+    /// What is added to its arguments.
+    pub args: Vec<OsString>,
+    /// What its configuration holds, where that is not in a file of its own.
+    pub config: Option<SecretText>,
+    /// Where a file for that is made, for as long as it runs, in a directory that nobody else reads.
+    pub room: PathBuf,
 }
 
 impl Default for Rclone {
@@ -49,6 +64,7 @@ impl Default for Rclone {
             args: None,
             environment: Vec::new(),
             start_patience: Duration::from_mins(1),
+            files: None,
         }
     }
 }

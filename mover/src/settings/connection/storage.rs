@@ -1,6 +1,6 @@
 //! The kinds of storage that kopia knows, as locations and settings of ours.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -8,10 +8,10 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use windlass_engine::store::{
     location::{self, Bucket, Location, Login},
-    settings::{AssumeRole, SecretText, StaticKeys, StoreSettings, WebIdentity},
+    settings::{AssumeRole, RcloneFiles, SecretText, StaticKeys, StoreSettings, WebIdentity},
 };
 
-use crate::failure::Failure;
+use crate::{failure::Failure, units};
 
 /// A storage and how it is reached.
 pub(super) enum Storage {
@@ -22,6 +22,7 @@ pub(super) enum Storage {
     B2(B2),
     Sftp(Sftp),
     WebDav(WebDav),
+    Rclone(Rclone),
 }
 
 impl std::fmt::Debug for Storage {
@@ -35,6 +36,7 @@ impl std::fmt::Debug for Storage {
             Self::B2(_) => "b2",
             Self::Sftp(_) => "sftp",
             Self::WebDav(_) => "webdav",
+            Self::Rclone(_) => "rclone",
         })
     }
 }
@@ -148,6 +150,17 @@ pub(super) struct WebDav {
     trusted_server_certificate_fingerprint: String,
 }
 
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Rclone {
+    remote_path: String,
+    rclone_exe: String,
+    rclone_args: Vec<String>,
+    rclone_env: Vec<String>,
+    startup_timeout: String,
+    embedded_config: String,
+}
+
 /// What a prefix is here: a directory, and what names in it begin with.
 struct Prefix<'a> {
     directory: &'a str,
@@ -200,13 +213,7 @@ impl Storage {
             "b2" => Self::B2(part(config, unusable)?),
             "sftp" => Self::Sftp(part(config, unusable)?),
             "webdav" => Self::WebDav(part(config, unusable)?),
-            "rclone" => {
-                return Err(refused(
-                    "storage behind rclone, which this program cannot run as kopia does",
-                    "run `rclone serve webdav REMOTE` and give webdav:http://HOST:PORT as the \
-                     location",
-                ));
-            }
+            "rclone" => Self::Rclone(part(config, unusable)?),
             "gdrive" => {
                 return Err(refused(
                     "storage in Google Drive, which this program does not reach",
@@ -266,6 +273,10 @@ impl Storage {
                     "give the authority's certificate with --cacert and the location as webdav:",
                 ))
             }
+            Self::Rclone(rclone) if rclone.remote_path.is_empty() => {
+                Err(refused("no remote", "connect again with --remote-path"))
+            }
+            Self::Rclone(rclone) => rclone.patience().map(drop),
             _ => Ok(()),
         }
     }
@@ -298,6 +309,7 @@ impl Storage {
                 let text = format!("webdav:{}", dav.url);
                 crate::location::parse(&text)?
             }
+            Self::Rclone(rclone) => Location::Rclone(rclone.remote_path.clone()),
         })
     }
 
@@ -328,6 +340,7 @@ impl Storage {
                     settings.webdav.login = Some(Login { user, password });
                 }
             }
+            Self::Rclone(rclone) => rclone.over(&mut settings),
         }
         settings
     }
@@ -421,6 +434,33 @@ impl Sftp {
     }
 }
 
+impl Rclone {
+    /// How long it may take to be ready, where that is said.
+    fn patience(&self) -> Result<Option<Duration>, Failure> {
+        match self.startup_timeout.as_str() {
+            // kopia writes what was not said, and takes it for its own default.
+            "" | "0s" => Ok(None),
+            text => units::parse_duration(text).map(Some),
+        }
+    }
+
+    fn over(&self, settings: &mut StoreSettings) {
+        let rclone = &mut settings.rclone;
+        // It was read before.
+        if let Ok(Some(patience)) = self.patience() {
+            rclone.start_patience = patience;
+        }
+        let variables = self.rclone_env.iter().filter_map(|text| text.split_once('='));
+        rclone.environment.extend(variables.map(|(name, value)| (name.into(), value.into())));
+        rclone.files = Some(RcloneFiles {
+            program: given(&self.rclone_exe).map(OsString::from),
+            args: self.rclone_args.iter().map(OsString::from).collect(),
+            config: secret(&self.embedded_config),
+            room: std::env::temp_dir(),
+        });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -487,11 +527,15 @@ mod tests {
                 r#"{"type":"webdav","config":{"url":"http://h/p","atomicWrites":false}}"#,
                 "webdav:http://h/p/",
             ),
+            (
+                r#"{"type":"rclone","config":{"remotePath":"r:p","startupTimeout":"0s"}}"#,
+                "rclone:r:p",
+            ),
         ] {
             assert_eq!(read(text).0.to_string(), shown);
         }
         for (text, word) in [
-            (r#"{"type":"rclone","config":{"remotePath":"r:p"}}"#, "rclone"),
+            (r#"{"type":"rclone","config":{"remotePath":""}}"#, "no remote"),
             (r#"{"type":"gdrive","config":{"folderID":"x"}}"#, "Google Drive"),
             (
                 r#"{"type":"s3","config":{"bucket":"b","pointInTime":"2026-01-01T00:00:00Z"}}"#,
@@ -504,6 +548,22 @@ mod tests {
             assert!(failure.message().contains(word), "{}", failure.message());
             assert!(!failure.message().contains("hush"));
         }
+    }
+
+    #[test]
+    fn rclone_is_run_as_kopia_was_told() {
+        let (_, settings) = read(
+            r#"{"type":"rclone","config":{"remotePath":"r:p","rcloneExe":"/my tools/rclone",
+            "rcloneArgs":["--b2-hard-delete"],"rcloneEnv":["A=b=c"],"startupTimeout":"1m30s",
+            "embeddedConfig":"[r]\npass = hush\n","atomicWrites":false,"dirShards":null}}"#,
+        );
+        let rclone = &settings.rclone;
+        assert_eq!(rclone.start_patience, Duration::from_secs(90));
+        assert_eq!(rclone.environment, [("A".into(), "b=c".into())]);
+        let files = rclone.files.as_ref().expect("files");
+        assert_eq!(files.program.as_deref(), Some("/my tools/rclone".as_ref()));
+        assert_eq!(files.args, ["--b2-hard-delete"]);
+        assert!(files.config.is_some() && !format!("{settings:?}").contains("hush"));
     }
 
     #[test]

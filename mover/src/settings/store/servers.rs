@@ -40,6 +40,7 @@ pub(super) fn rclone(options: &mut Options) -> Result<Rclone, Failure> {
         args: options.text("args"),
         environment: Vec::new(),
         start_patience: options.duration("timeout")?.unwrap_or(defaults.start_patience),
+        files: None,
     })
 }
 
