@@ -198,6 +198,23 @@ pub async fn run(
     cancel: &Cancel,
     forecast: impl FnOnce(&Forecast),
 ) -> Result<Report, ReclaimError> {
+    // A child: a lock that is lost stops this attempt and nothing else.
+    let attempt = cancel.child();
+    match clean_up(repository, options, monitor, &attempt, forecast).await {
+        Err(error) if error.class() == Class::Cancelled && !cancel.is_cancelled() => {
+            Err(Fault::LockLost.into())
+        }
+        result => result,
+    }
+}
+
+async fn clean_up(
+    repository: &Repository,
+    options: &Options,
+    monitor: Arc<dyn Monitor>,
+    cancel: &Cancel,
+    forecast: impl FnOnce(&Forecast),
+) -> Result<Report, ReclaimError> {
     let mut patience =
         Patience::new(options.announcement.patience).told(options.announcement.listener.clone());
     let (presence, known) = loop {

@@ -286,8 +286,7 @@ impl Session {
         if self.settings.global.no_lock {
             return Ok(Presence::Silent);
         }
-        let announcement = self.announcement(access);
-        Ok(repository.protocol().announce(&announcement, &self.cancel).await?)
+        self.announce_writer(repository, access).await
     }
 
     /// The same, whatever `--no-lock` says: that is for what is read only.
@@ -297,7 +296,8 @@ impl Session {
         access: Access,
     ) -> Result<Presence, Failure> {
         let announcement = self.announcement(access);
-        Ok(repository.protocol().announce(&announcement, &self.cancel).await?)
+        // A child: what is written after the lock is lost fails by that, and may be tried again.
+        Ok(repository.protocol().announce(&announcement, &self.cancel.child()).await?)
     }
 
     /// Tells others that this command reads, so that nothing is deleted under it. Where nothing can
@@ -306,12 +306,13 @@ impl Session {
         &self,
         repository: &Repository,
         patience: &mut Patience,
+        cancel: &Cancel,
     ) -> Result<Pending, Failure> {
         if self.settings.global.no_lock {
             return Ok(Pending::Silent);
         }
         let announcement = self.announcement(Access::Shared);
-        match repository.protocol().announce_early(&announcement, patience, &self.cancel).await {
+        match repository.protocol().announce_early(&announcement, patience, cancel).await {
             Err(AnnounceError::Fault(Fault::Store(error)))
                 if matches!(error.failure, store::Failure::Denied | store::Failure::NoSpace) =>
             {
@@ -347,7 +348,7 @@ impl Session {
     ) -> Result<T, Failure> {
         let mut patience = self.patience();
         let presence = loop {
-            let pending = self.announce_reader(repository, &mut patience).await?;
+            let pending = self.announce_reader(repository, &mut patience, &self.cancel).await?;
             match repository.settle_reader(pending, &self.cancel).await {
                 Ok(presence) => break presence,
                 Err(error) => patience.outlast(error, &self.cancel).await?,
@@ -373,8 +374,8 @@ impl Session {
     ) -> Result<T, Failure> {
         let mut patience = self.patience();
         loop {
-            let pending = self.announce_reader(repository, &mut patience).await?;
             let attempt = self.cancel.child();
+            let pending = self.announce_reader(repository, &mut patience, &attempt).await?;
             let settle = async {
                 let settled = repository.settle_reader(pending, &self.cancel).await;
                 if settled.is_err() {
@@ -386,7 +387,11 @@ impl Session {
             match settled {
                 Ok(presence) => {
                     self.release(presence).await?;
-                    return result;
+                    let is_lost = attempt.is_cancelled() && !self.cancel.is_cancelled();
+                    return result.map_err(|failure| match is_lost {
+                        true => Fault::LockLost.into(),
+                        false => failure,
+                    });
                 }
                 Err(_cancelled) if self.cancel.is_cancelled() => return result,
                 Err(error) => patience.outlast(error, &self.cancel).await?,

@@ -11,6 +11,7 @@ use windlass_engine::{
     clock::{Clock, SystemClock},
     fault::{Class, Fault},
     forget,
+    monitor::Silent,
     protocol::{
         Access, AnnounceError, Announcement, Presence,
         holders::Stale,
@@ -23,7 +24,10 @@ use windlass_engine::{
 use windlass_format::restic::{config::Version, lock::Lock};
 use windlass_testkit::{hooked::HookedStore, recording::Action};
 
-use super::scene::{Scene, empty, locks, sealed};
+use super::{
+    reclaim,
+    scene::{Scene, empty, locks, sealed},
+};
 
 /// What somebody who announced itself was told.
 type Heard = Arc<Mutex<Vec<Option<Stale>>>>;
@@ -297,4 +301,33 @@ fn a_lock_that_was_taken_away_is_not_put_back_by_its_holder() {
         presence.release().await.expect("there is nothing to release");
     });
     assert_eq!(locks(&store), [""; 0]);
+}
+
+#[test]
+fn cleaning_up_ends_with_its_lock_and_nothing_else_does() {
+    let scene = Scene::new();
+    scene.write("file", "content");
+    let store = empty(Version::V2);
+    scene.back_up(&scene.open(store.clone()));
+    let hooked = HookedStore::new(store.clone());
+    let hooks = hooked.hooks();
+    hooks.after(Action::List, "index", 0, {
+        let store = store.clone();
+        async move {
+            take_locks_away(store).await;
+            // Until the lock would have been refreshed.
+            tokio::time::sleep(Duration::from_secs(301)).await;
+        }
+    });
+    let repository = scene.open(hooked);
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let paused = builder.enable_all().start_paused(true).build().expect("a runtime");
+    let (options, cancel) = (reclaim::options(), Cancel::new());
+    let monitor = Arc::new(Silent::default());
+    let cleaned = windlass_engine::reclaim::run(&repository, &options, monitor, &cancel, |_| {});
+    let error = paused.block_on(cleaned).expect_err("others may be at work");
+    assert!(error.to_string().contains("lock was lost"), "{error}");
+    assert_eq!(error.class(), Class::Retry);
+    assert!(!cancel.is_cancelled());
+    assert_eq!((hooks.left(), locks(&store)), (0, Vec::new()));
 }

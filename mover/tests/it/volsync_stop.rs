@@ -27,6 +27,12 @@ fn start(pod: &Pod, words: &[&str]) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("started")
 }
 
+/// The same where what it says is wanted.
+fn start_all_told(pod: &Pod, words: &[&str]) -> Child {
+    let mut command = pod.mover(words);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started")
+}
+
 /// Waits until so many packs are in the repository; what is being written has a longer name.
 fn packs(pod: &Pod, count: usize) {
     const NAME_CHARS: usize = 64;
@@ -76,6 +82,28 @@ fn a_pod_that_is_told_to_go_leaves_what_it_stored_and_no_lock() {
     pod.done(&["backup", "prune"]);
     let added = pod.result()["backup"]["bytes_added"].as_u64().expect("a number");
     assert!(added + stored / 2 < BYTES as u64, "{added} more although {stored} were there");
+    pod.place.done(&["check", "--read-data"]);
+}
+
+#[test]
+fn a_step_whose_lock_somebody_removes_is_done_again_and_nothing_else_is() {
+    let pod = Pod::new();
+    pod.done(&["restore"]);
+    pod.write("data/large", &noise(7, 60_000_000));
+    let child = start_all_told(&pod, &["backup"]);
+    packs(&pod, 1);
+    let locks = files(&pod.path("repo/locks"));
+    assert_eq!(locks.len(), 1);
+    fs::remove_file(&locks[0]).expect("removed");
+    let ended = child.wait_with_output().expect("ends");
+    let out = [ended.stdout, ended.stderr].concat();
+    let out = String::from_utf8_lossy(&out);
+    assert!(ended.status.success(), "{out}");
+    assert!(out.contains("lock was lost") && out.contains("trying this step again"), "{out}");
+    assert_eq!(out.matches("=== Starting backup ===").count(), 1, "{out}");
+    assert_eq!(pod.snapshots().len(), 1);
+    let added = pod.result()["backup"]["bytes_added"].as_u64().expect("a number");
+    assert!(added < 30_000_000, "{added} bytes were stored again");
     pod.place.done(&["check", "--read-data"]);
 }
 

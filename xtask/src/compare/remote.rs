@@ -4,6 +4,7 @@
 //! its cache between its steps; what was restored is compared with the original before its time
 //! counts.
 
+mod floor;
 mod proxy;
 mod server;
 mod table;
@@ -22,6 +23,7 @@ use server::Server;
 
 /// What every request waits.
 const DELAY: Duration = Duration::from_millis(20);
+const BUCKET: &str = "compare";
 
 /// A row group of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,7 +48,8 @@ struct Sample {
 /// All that was measured.
 #[derive(Default)]
 struct Results {
-    samples: BTreeMap<(Work, Kind), Vec<Sample>>,
+    /// By work and tool; without a tool it is the floor, plain curl.
+    samples: BTreeMap<(Work, Option<Kind>), Vec<Sample>>,
     problems: BTreeSet<String>,
 }
 
@@ -89,16 +92,17 @@ pub(super) fn run(
     let program = server::find(peers)?;
     let mut results = Results::default();
     for number in 1..=runs {
+        in_a_place(&place.join("floor"), |here| floors(&program, data, here, &mut results))?;
         for tool in tools {
             eprintln!("xtask compare: run {number} of {runs}: {}", tool.kind.name());
             for (name, part) in [("big", big as Part), ("tree", tree as Part)] {
                 let here = place.join(format!("{}-{name}", tool.kind.name()));
-                let outcome = one(&program, tool, &here, |step| part(step, data, &mut results));
+                let outcome = in_a_place(&here, |here| {
+                    one(&program, tool, here, |step| part(step, data, &mut results))
+                });
                 if let Err(problem) = outcome {
                     results.problems.insert(format!("{}: {problem}", tool.kind.name()));
                 }
-                fs::remove_dir_all(&here)
-                    .map_err(|error| format!("{}: {error}", here.display()))?;
             }
         }
     }
@@ -120,10 +124,23 @@ pub(super) fn run(
 
 type Part = fn(&Step<'_>, &Data, &mut Results) -> Result<(), String>;
 
+/// A server, and the way to it.
+struct Road {
+    proxy: Proxy,
+    _server: Server,
+}
+
 /// A tool with a bucket.
 struct Step<'a> {
     bench: Bench<'a>,
-    proxy: &'a Proxy,
+    road: &'a Road,
+}
+
+/// Does something in a directory that is gone afterwards.
+fn in_a_place(here: &Path, work: impl FnOnce(&Path) -> Result<(), String>) -> Result<(), String> {
+    let done = work(here);
+    fs::remove_dir_all(here).map_err(|error| format!("{}: {error}", here.display()))?;
+    done
 }
 
 /// Gives `part` a tool with an empty repository.
@@ -133,14 +150,9 @@ fn one(
     here: &Path,
     part: impl FnOnce(&Step<'_>) -> Result<(), String>,
 ) -> Result<(), String> {
-    const BUCKET: &str = "compare";
-    let buckets = here.join("server");
-    let failed = |error: std::io::Error| format!("{}: {error}", buckets.display());
-    fs::create_dir_all(buckets.join(BUCKET)).map_err(failed)?;
-    let server = Server::start(program, &buckets, &here.join("server.log"))?;
-    let proxy = Proxy::before(server.address(), DELAY)?;
+    let road = Road::to_a_new_server(program, here)?;
     let cloud = Cloud {
-        address: proxy.address(),
+        address: road.proxy.address(),
         bucket: BUCKET,
         key_id: server::KEY_ID,
         secret_key: server::SECRET_KEY,
@@ -149,7 +161,16 @@ fn one(
     for command in bench.init() {
         measure::run(&command, &here.join("init.log")).map_err(|error| format!("init: {error}"))?;
     }
-    part(&Step { bench, proxy: &proxy })
+    part(&Step { bench, road: &road })
+}
+
+fn floors(program: &Path, data: &Data, here: &Path, results: &mut Results) -> Result<(), String> {
+    let road = Road::to_a_new_server(program, here)?;
+    for (work, command) in floor::commands(&road, data, here)?.into_iter().flatten() {
+        let sample = road.run(work, &command, here)?;
+        results.samples.entry((work, None)).or_default().push(sample);
+    }
+    Ok(())
 }
 
 fn big(step: &Step<'_>, data: &Data, results: &mut Results) -> Result<(), String> {
@@ -175,19 +196,33 @@ impl Step<'_> {
         if let Some(first) = wrong {
             return Err(format!("{work:?}: {} differences, such as {first}", differences.len()));
         }
-        results.samples.entry((work, kind)).or_default().push(sample);
+        results.samples.entry((work, Some(kind))).or_default().push(sample);
         Ok(())
     }
 
     fn measured(&self, work: Work, command: &Command, results: &mut Results) -> Result<(), String> {
         let sample = self.run(work, command)?;
-        results.samples.entry((work, self.bench.tool.kind)).or_default().push(sample);
+        results.samples.entry((work, Some(self.bench.tool.kind))).or_default().push(sample);
         Ok(())
     }
 
     fn run(&self, work: Work, command: &Command) -> Result<Sample, String> {
+        self.road.run(work, command, &self.bench.place)
+    }
+}
+
+impl Road {
+    fn to_a_new_server(program: &Path, here: &Path) -> Result<Self, String> {
+        let buckets = here.join("server");
+        let failed = |error: std::io::Error| format!("{}: {error}", buckets.display());
+        fs::create_dir_all(buckets.join(BUCKET)).map_err(failed)?;
+        let server = Server::start(program, &buckets, &here.join("server.log"))?;
+        Ok(Self { proxy: Proxy::before(server.address(), DELAY)?, _server: server })
+    }
+
+    fn run(&self, work: Work, command: &Command, place: &Path) -> Result<Sample, String> {
         drop(self.proxy.take());
-        let log = self.bench.place.join(format!("{work:?}.log"));
+        let log = place.join(format!("{work:?}.log"));
         let cost = measure::run(command, &log).map_err(|error| format!("{work:?}: {error}"))?;
         let sample = Sample::new(cost, &self.proxy.take());
         eprintln!(

@@ -16,6 +16,10 @@ const ENTRIES: [&str; 1] = ["mover-restic/entry.sh"];
 const PASSWD: &str =
     "root:x:0:0:root:/:/sbin/nologin\nnobody:x:65534:65534:nobody:/:/sbin/nologin\n";
 const GROUP: &str = "root:x:0:\nnogroup:x:65534:\n";
+/// Static; and random bytes come from the system call, whose wrapper no loader has to look up, so
+/// that no `/dev` is needed.
+const FLAGS: &str = "-C target-feature=+crt-static -C relocation-model=static \
+                     --cfg getrandom_backend=\"linux_getrandom\"";
 const AUTHORITIES: &str = "etc/ssl/certs/ca-certificates.crt";
 
 /// Makes them in a new directory and gives their size in bytes.
@@ -43,7 +47,7 @@ fn build(target: &str, profile: &str) -> Result<PathBuf, String> {
     // With a target of its own, what runs while building is not linked so.
     command.args(["build", "--locked", "--package", "windlass", "--profile", profile]);
     command.args(["--target", target]);
-    command.env("RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static");
+    command.env("RUSTFLAGS", FLAGS);
     workspace::run(&mut command)?;
     let directory = if profile == "dev" { "debug" } else { profile };
     Ok(workspace::target_dir()?.join(target).join(directory).join("windlass"))

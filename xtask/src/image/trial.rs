@@ -4,8 +4,11 @@
 //! - The mover is the first process of its own namespaces, its root is read-only, its user has no
 //!   name; where a control group for memory may be made, it has 128 MiB.
 //! - What it restores is compared with the original.
+//! - It has no `/dev`, and the only names it knows are those in a file: a static program must find
+//!   both random bytes and servers without a library that is loaded when it runs.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -124,6 +127,7 @@ impl Pod {
         tree::generate(&self.volume("data").join("tree"), Shape { files: 5_000, seed: 1 })?;
         tree::incompressible(&self.volume("data").join("large"), 300 << 20, 2)?;
         self.own()?;
+        self.finds_a_server_by_name()?;
         self.stop_and_go_on()?;
         self.done(&["backup", "prune"])?;
         let kept = self.volume("kept");
@@ -143,6 +147,35 @@ impl Pod {
         Ok(())
     }
 
+    /// Asks a server that only the pod's own table of names leads to.
+    fn finds_a_server_by_name(&self) -> Result<(), String> {
+        const NAME: &str = "store.test";
+        let failed = |error: std::io::Error| error.to_string();
+        fs::write(self.root.join("etc/hosts"), format!("127.0.0.1 {NAME}\n")).map_err(failed)?;
+        let server = TcpListener::bind("127.0.0.1:0").map_err(failed)?;
+        let port = server.local_addr().map_err(failed)?.port();
+        let mut mover = self.mover(&["backup"]);
+        mover.env("RESTIC_REPOSITORY", format!("rest:http://{NAME}:{port}/"));
+        let mut child =
+            mover.stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(failed)?;
+        server.set_nonblocking(true).map_err(failed)?;
+        let began = Instant::now();
+        let asked = loop {
+            let is_over = child.try_wait().map_err(failed)?.is_some();
+            match server.accept() {
+                Ok(_caller) => break true,
+                Err(_) if is_over || began.elapsed() > GRACE => break false,
+                Err(_nobody_yet) => sleep(Duration::from_millis(10)),
+            }
+        };
+        child.kill().map_err(failed)?;
+        child.wait().map_err(failed)?;
+        match asked {
+            true => Ok(()),
+            false => Err(format!("the mover did not find {NAME}")),
+        }
+    }
+
     /// Tells the first process of the pod to go in the middle of a backup.
     fn stop_and_go_on(&self) -> Result<(), String> {
         let failed = |error: std::io::Error| error.to_string();
@@ -151,6 +184,9 @@ impl Pod {
         let data = self.volume("repository").join("data");
         let began = Instant::now();
         while packs(&data) < 3 {
+            if let Some(status) = child.try_wait().map_err(failed)? {
+                return Err(format!("the mover ended before it was told to: {status}"));
+            }
             if began.elapsed() > Duration::from_secs(120) {
                 return Err("the mover stores nothing".into());
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::measure;
-use super::super::tool::Tool;
+use super::super::tool::{Kind, Tool};
 use super::{Results, Sample, Work};
 
 const MIB: f64 = 1024.0 * 1024.0;
@@ -20,9 +20,10 @@ pub(super) fn render(header: &[String], tools: &[Tool], results: &Results) -> St
     );
     lines.push("|---|---|--:|--:|--:|---|--:|--:|--:|".into());
     for work in Work::ALL {
-        for tool in tools {
-            let Some(samples) = results.samples.get(&(work, tool.kind)) else { continue };
-            lines.extend(row(work, tool.kind.name(), samples));
+        let kinds = tools.iter().map(|tool| Some(tool.kind)).chain([None]);
+        for kind in kinds {
+            let Some(samples) = results.samples.get(&(work, kind)) else { continue };
+            lines.extend(row(work, kind.map_or("curl (floor)", Kind::name), samples));
         }
     }
     if !results.problems.is_empty() {
