@@ -17,7 +17,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering as Memory},
 };
 
-pub(crate) use self::load::load;
+pub(crate) use self::load::{load, load_readable};
 use self::rows::{Gathering, Rows};
 pub(crate) use crate::index::kept::Row;
 use crate::{
@@ -44,6 +44,8 @@ pub(crate) struct Pack {
     pub(crate) times: u32,
     /// The fewest chunks that any of them says it has.
     pub(crate) fewest_chunks: usize,
+    /// One past the last byte of a chunk.
+    pub(crate) end: u64,
 }
 
 /// An index segment.
@@ -130,30 +132,22 @@ impl Builder {
         }
     }
 
-    /// Adds what a segment names. `each` hears of every chunk and the number of its pack.
-    pub(crate) fn add(
-        &mut self,
-        key: &Key,
-        packs: Vec<NamedPack>,
-        mut new_pack: impl FnMut(&PackInfo) -> PackNumber,
-        mut each: impl FnMut(&PackedChunk, PackNumber),
-    ) -> Result<(), Fault> {
+    /// Adds what a segment names.
+    pub(crate) fn add(&mut self, key: &Key, packs: Vec<NamedPack>) -> Result<(), Fault> {
         let mut segment = Segment { key: key.clone(), packs: Vec::new(), chunks: 0 };
         for NamedPack { info, marked } in packs {
             let known = self.numbers.get(&info.name).copied();
             let number = match known {
                 Some(number) => number,
                 None => {
-                    let PackNumber(number) = new_pack(&info);
-                    if number as usize != self.packs.len() {
-                        return Err(Fault::Bug("packs are numbered as they come"));
-                    }
+                    let number = self.packs.len() as u32;
                     self.packs.push(Pack {
                         name: info.name.clone(),
                         marked: true,
                         ever_marked: false,
                         times: 0,
                         fewest_chunks: usize::MAX,
+                        end: 0,
                     });
                     self.numbers.insert(info.name.clone(), number);
                     number
@@ -164,10 +158,10 @@ impl Builder {
             pack.ever_marked |= marked;
             pack.times += 1;
             pack.fewest_chunks = pack.fewest_chunks.min(info.chunks.len());
+            pack.end = pack.end.max(info.chunks_end());
             segment.packs.push(number);
             segment.chunks += info.chunks.len();
             self.add_rows(number, known.is_some(), &info.chunks)?;
-            info.chunks.iter().for_each(|chunk| each(chunk, PackNumber(number)));
         }
         self.segments.push(segment);
         Ok(())

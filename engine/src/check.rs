@@ -31,7 +31,7 @@ pub use self::{
 use self::{packs::Packs, structure::Structure};
 use crate::{
     cancel::Cancel,
-    catalogue::{Builder, Catalogue, Row, RowSet},
+    catalogue::{self, Catalogue, Row, RowSet},
     fault::Fault,
     index::Index,
     mark,
@@ -42,6 +42,7 @@ use crate::{
     },
     monitor::{Event, Monitor, Phase},
     repository::Repository,
+    store::Key,
 };
 
 /// What to look at.
@@ -109,10 +110,15 @@ pub async fn run(
         }
     }
     monitor.event(Event::Phase(Phase::Index));
-    let loaded = load(repository, cancel).await?;
-    report.index_is_damaged = !loaded.damaged.is_empty();
-    loaded.damaged.into_iter().for_each(|fault| tell(&mut report, Finding::Segment(fault)));
-    let (catalogue, directories) = (Arc::new(loaded.catalogue), Arc::new(loaded.directories));
+    let mut damaged = Vec::new();
+    let unreadable = |_: &Key, fault| {
+        damaged.push(fault);
+        Ok(())
+    };
+    let catalogue = Arc::new(catalogue::load_readable(repository, cancel, unreadable).await?);
+    report.index_is_damaged = !damaged.is_empty();
+    damaged.into_iter().for_each(|fault| tell(&mut report, Finding::Segment(fault)));
+    let directories = Arc::new(Index::over(Arc::clone(&catalogue)));
     look_at_index(&catalogue, repository, &mut report, &mut tell)?;
     if report.index_is_damaged {
         return Ok(report);
@@ -176,44 +182,6 @@ pub async fn run(
         report.more_affected = more;
     }
     Ok(report)
-}
-
-struct Loaded {
-    catalogue: Catalogue,
-    directories: Index,
-    damaged: Vec<Fault>,
-}
-
-/// What all index segments say that can be read.
-async fn load(repository: &Repository, cancel: &Cancel) -> Result<Loaded, Fault> {
-    let (dialect, protocol) = (repository.dialect(), repository.protocol());
-    let segments = protocol.list_segments().await?;
-    let directories = Index::new();
-    let mut builder = Builder::new(repository);
-    let mut damaged = Vec::new();
-    let mut add = |key: &crate::store::Key, packs: Result<Vec<_>, Fault>| {
-        if cancel.is_cancelled() {
-            return Err(Fault::Cancelled);
-        }
-        match packs {
-            Ok(packs) => builder.add(
-                key,
-                packs,
-                |pack| directories.add_pack(pack.name.clone(), pack.chunks_end()),
-                |chunk, pack| {
-                    if dialect.role(&chunk.key) != Role::File {
-                        directories.insert(chunk.key, chunk.at(pack));
-                    }
-                },
-            ),
-            Err(fault) => {
-                damaged.push(fault);
-                Ok(())
-            }
-        }
-    };
-    protocol.read_segments(segments, &mut add).await?;
-    Ok(Loaded { catalogue: builder.finish()?, directories, damaged })
 }
 
 /// What the segments say of the same pack.

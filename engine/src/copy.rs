@@ -212,16 +212,11 @@ pub async fn run(
     let resources = &target.environment().resources;
     let threads = resources.cpus.max(2);
     let (store, dialect) = (source.store().clone(), source.dialect().clone());
-    let reader = source.reader_of(Arc::new(directories));
+    let reader = source.reader_of(directories);
     let connections = store.capabilities().connections;
     let job = Job {
         seen: RowSet::new(catalogue.len()),
-        source: Source {
-            store,
-            dialect,
-            catalogue: Arc::new(catalogue),
-            runtime: Handle::current(),
-        },
+        source: Source { store, dialect, catalogue, runtime: Handle::current() },
         in_target,
         reader,
         threads,

@@ -4,7 +4,8 @@
 //! - [`Index::claim`] decides and reserves under one lock, so no two workers store one chunk twice.
 //! - A chunk may lie in several packs; every place is kept, so that a reader can fall back.
 //! - Locks are held for a table access, never for I/O or hashing.
-//! - What lies in a [`kept`] table is asked for there; what is in memory here came since.
+//! - What lies in a [`kept`] table or a catalogue is asked for there; what is in memory here came
+//!   since.
 //!
 //! Not here: reading and writing index objects (`protocol`), their bytes (`dialect`).
 
@@ -12,13 +13,14 @@ pub(crate) mod kept;
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock},
 };
 
 use hashbrown::{HashTable, hash_table};
 
 use self::kept::Kept;
 use crate::{
+    catalogue::Catalogue,
     fault::Fault,
     model::{
         chunk::ChunkKey,
@@ -33,7 +35,26 @@ const SHARDS: usize = 16;
 pub struct Index {
     shards: [Mutex<Shard>; SHARDS],
     packs: RwLock<Vec<Pack>>,
-    kept: OnceLock<Kept>,
+    ground: OnceLock<Ground>,
+}
+
+/// What an index rests on.
+#[derive(Debug)]
+enum Ground {
+    Kept(Kept),
+    Catalogue(Arc<Catalogue>),
+}
+
+impl Ground {
+    fn places(&self, key: &ChunkKey) -> Result<Vec<Location>, Fault> {
+        match self {
+            Self::Kept(kept) => Ok(kept.places(key)),
+            Self::Catalogue(catalogue) => {
+                let places = catalogue.places(key)?.into_iter();
+                places.map(|at| Ok(catalogue.row(at)?.location())).collect()
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -98,7 +119,7 @@ impl Index {
         Self {
             shards: std::array::from_fn(|_| Mutex::new(Shard::default())),
             packs: RwLock::new(Vec::new()),
-            kept: OnceLock::new(),
+            ground: OnceLock::new(),
         }
     }
 
@@ -110,12 +131,20 @@ impl Index {
         }
         packs
             .extend(kept.packs().iter().map(|pack| Pack { name: Kept::name(pack), end: pack.end }));
-        let _only_once = self.kept.set(kept);
+        let _only_once = self.ground.set(Ground::Kept(kept));
         Ok(())
     }
 
-    fn kept_places(&self, key: &ChunkKey) -> Vec<Location> {
-        self.kept.get().map(|kept| kept.places(key)).unwrap_or_default()
+    /// An index of what a catalogue says, with the same numbers of packs.
+    pub(crate) fn over(catalogue: Arc<Catalogue>) -> Self {
+        let packs = catalogue.packs.iter();
+        let packs = packs.map(|pack| Pack { name: pack.name.clone(), end: pack.end }).collect();
+        let ground = OnceLock::from(Ground::Catalogue(catalogue));
+        Self { packs: RwLock::new(packs), ground, ..Self::new() }
+    }
+
+    fn places_below(&self, key: &ChunkKey) -> Result<Vec<Location>, Fault> {
+        self.ground.get().map_or(Ok(Vec::new()), |ground| ground.places(key))
     }
 
     /// Gives a pack, whose last chunk ends before `end`, its number in this index.
@@ -196,46 +225,61 @@ impl Index {
         }
     }
 
-    /// What is known of a chunk.
+    /// What is known of a chunk. Where this rests on a file that fails, nothing is: whoever must
+    /// know [asks for more](Self::locate).
     #[must_use]
     pub fn presence(&self, key: &ChunkKey) -> Presence {
+        self.ask(key).unwrap_or(Presence::Absent)
+    }
+
+    fn ask(&self, key: &ChunkKey) -> Result<Presence, Fault> {
         let shard = self.shard(key);
         let found = shard.slots.find(key.table_hash(), |slot| slot.key == *key);
         let state = found.map(|slot| slot.state);
         drop(shard);
         // What is in memory is no question for the disk.
         if let Some(State::Live(location)) = state {
-            return Presence::Live(location);
+            return Ok(Presence::Live(location));
         }
-        match (state, self.kept_places(key).first()) {
+        Ok(match (state, self.places_below(key)?.first()) {
             (_, Some(location)) => Presence::Live(*location),
             (Some(State::Tombstone { at_seconds }), None) => Presence::Tombstone { at_seconds },
             _ => Presence::Absent,
-        }
+        })
+    }
+
+    /// Where a chunk can be read, or why that cannot be told.
+    pub(crate) fn locate(&self, key: &ChunkKey) -> Result<Option<Location>, Fault> {
+        Ok(match self.ask(key)? {
+            Presence::Live(location) => Some(location),
+            Presence::Absent | Presence::Tombstone { .. } => None,
+        })
     }
 
     /// Where a chunk can be read.
     #[must_use]
     pub fn find(&self, key: &ChunkKey) -> Option<Location> {
-        match self.presence(key) {
-            Presence::Live(location) => Some(location),
-            Presence::Absent | Presence::Tombstone { .. } => None,
-        }
+        self.locate(key).ok().flatten()
     }
 
     /// Further places of a chunk, for when the first cannot be read.
     #[must_use]
     pub fn further(&self, key: &ChunkKey) -> Vec<Location> {
+        self.locate_others(key).unwrap_or_default()
+    }
+
+    /// The same, or why that cannot be told.
+    pub(crate) fn locate_others(&self, key: &ChunkKey) -> Result<Vec<Location>, Fault> {
         let mut further = self.shard(key).further.get(key).cloned().unwrap_or_default();
-        let first = self.find(key);
-        further.extend(self.kept_places(key).into_iter().filter(|at| Some(*at) != first));
-        further
+        let first = self.locate(key)?;
+        further.extend(self.places_below(key)?.into_iter().filter(|at| Some(*at) != first));
+        Ok(further)
     }
 
     /// Whether a chunk is stored or being stored by this run; reserves it for the caller if not.
     #[must_use]
     pub fn claim(&self, key: &ChunkKey) -> Claim {
-        if !self.kept_places(key).is_empty() {
+        if self.places_below(key).is_ok_and(|places| !places.is_empty()) {
             return Claim::Known;
         }
         let mut shard = self.shard(key);
@@ -267,13 +311,22 @@ impl Index {
             .iter()
             .map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).slots.len())
             .sum();
-        in_memory + self.kept.get().map_or(0, |kept| kept.rows() as usize)
+        in_memory
+            + self.ground.get().map_or(0, |ground| match ground {
+                Ground::Kept(kept) => kept.rows() as usize,
+                Ground::Catalogue(catalogue) => catalogue.len(),
+            })
     }
 
     /// Calls `each` for every place of every chunk, in no order.
     pub fn for_each(&self, mut each: impl FnMut(&ChunkKey, &Location)) {
-        if let Some(kept) = self.kept.get() {
-            kept.sweep_all(|row| each(&row.key(), &row.location()));
+        match self.ground.get() {
+            Some(Ground::Kept(kept)) => kept.sweep_all(|row| each(&row.key(), &row.location())),
+            Some(Ground::Catalogue(catalogue)) => {
+                let rows = (0..catalogue.packs.len()).filter_map(|at| catalogue.rows_of(at).ok());
+                rows.flatten().for_each(|(_, row)| each(&row.key(), &row.location()));
+            }
+            None => {}
         }
         for shard in &self.shards {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);

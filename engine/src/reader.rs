@@ -226,7 +226,7 @@ impl Reader {
         fetch: impl Fn(&Location, &mut Vec<u8>) -> Result<Option<Bytes>, Fault>,
     ) -> Result<(), Fault> {
         let shared = &*self.0;
-        let first = shared.index.find(key).ok_or(Fault::Missing { key: *key })?;
+        let first = shared.index.locate(key)?.ok_or(Fault::Missing { key: *key })?;
         let start = out.len();
         let (mut scratch, mut room) = self.scratch()?;
         let mut attempt = |at: &Location| -> Result<(), Fault> {
@@ -245,7 +245,7 @@ impl Reader {
             result = attempt(&first);
         }
         if result.is_err() {
-            for at in shared.index.further(key) {
+            for at in shared.index.locate_others(key)? {
                 if attempt(&at).is_ok() || (self.doubt(&at) && attempt(&at).is_ok()) {
                     result = Ok(());
                     break;

@@ -249,9 +249,9 @@ async fn announce(
 /// What a plan is made from.
 struct Known {
     roots: Vec<(RootId, Root)>,
-    catalogue: Catalogue,
+    catalogue: Arc<Catalogue>,
     /// Where directories are.
-    directories: Index,
+    directories: Arc<Index>,
 }
 
 /// Announces it, and reads what a plan is made from while that settles. Where it does not, because
@@ -313,7 +313,6 @@ async fn prepare(
     forecast: impl FnOnce(&Forecast),
 ) -> Result<(Report, Option<Commit>), ReclaimError> {
     let Known { roots, catalogue, directories } = known;
-    let (catalogue, directories) = (Arc::new(catalogue), Arc::new(directories));
     monitor.event(Event::Phase(Phase::Scan));
     let threads = repository.environment().resources.cpus.max(2);
     let reader = repository.reader_of(Arc::clone(&directories));

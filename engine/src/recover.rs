@@ -91,7 +91,6 @@ pub async fn run(
         }
     }
     let (catalogue, directories) = catalogue::load(repository, cancel).await?;
-    let directories = Arc::new(directories);
     let search = Search {
         reader: repository.reader_of(Arc::clone(&directories)),
         dialect: repository.dialect().clone(),
@@ -128,7 +127,7 @@ pub async fn run(
 struct Search {
     reader: Reader,
     dialect: Dialect,
-    catalogue: Catalogue,
+    catalogue: Arc<Catalogue>,
     /// Directories that something refers to, by the rows that stand for them.
     referenced: RowSet,
     threads: usize,

@@ -28,11 +28,10 @@ use tokio::task::JoinSet;
 
 use crate::{
     cancel::Cancel,
-    catalogue::{Builder, Catalogue},
+    catalogue::{self, Catalogue},
     dialect::{Dialect, PackEnd},
     fault::{Class, Fault},
-    model::pack::{PackName, PackNumber, PackedChunk},
-    protocol::reclaim::NamedPack,
+    model::pack::{PackName, PackedChunk},
     repository::Repository,
     store::{Failure, Key, Range, Store},
 };
@@ -48,35 +47,17 @@ struct Known {
 
 /// Reads all segments. One that is damaged is set aside; one that cannot be reached is an error.
 async fn known(repository: &Repository, cancel: &Cancel) -> Result<Known, Fault> {
-    let protocol = repository.protocol();
-    let segments = protocol.list_segments().await?;
-    let mut builder = Builder::new(repository);
     let mut damaged = Vec::new();
-    let mut packs = 0;
-    let mut add = |key: &Key, named: Result<Vec<NamedPack>, Fault>| {
-        if cancel.is_cancelled() {
-            return Err(Fault::Cancelled);
+    let set_aside = |key: &Key, fault: Fault| match fault.class() {
+        Class::Damaged => {
+            damaged.push((key.clone(), fault));
+            Ok(())
         }
-        match named {
-            Ok(named) => builder.add(
-                key,
-                named,
-                |_pack| {
-                    packs += 1;
-                    PackNumber(packs - 1)
-                },
-                |_chunk, _pack| {},
-            ),
-            Err(fault) if fault.class() == Class::Damaged => {
-                damaged.push((key.clone(), fault));
-                Ok(())
-            }
-            Err(fault) => Err(fault),
-        }
+        _ => Err(fault),
     };
-    protocol.read_segments(segments, &mut add).await?;
+    let catalogue = catalogue::load_readable(repository, cancel, set_aside).await?;
     damaged.sort_by(|(one, _), (other, _)| one.cmp(other));
-    Ok(Known { catalogue: builder.finish()?, damaged })
+    Ok(Known { catalogue, damaged })
 }
 
 /// The sizes of all packs in the store.

@@ -1,37 +1,44 @@
 //! Reading a catalogue.
 //!
-//! Invariants: a segment that cannot be read is an error: what it says may be needed.
+//! Invariants: a segment that cannot be read is an error, as what it says may be needed, unless
+//! whoever asks says otherwise.
+
+use std::sync::Arc;
 
 use super::{Builder, Catalogue};
 use crate::{
-    cancel::Cancel, fault::Fault, index::Index, model::chunk::Role, protocol::reclaim::NamedPack,
+    cancel::Cancel, fault::Fault, index::Index, protocol::reclaim::NamedPack,
     repository::Repository, store::Key,
 };
 
-/// What all index segments say, and where directories are. The packs of both have the same numbers.
+/// What all index segments say, and an index of it to read directories by.
 pub(crate) async fn load(
     repository: &Repository,
     cancel: &Cancel,
-) -> Result<(Catalogue, Index), Fault> {
-    let (dialect, protocol) = (repository.dialect(), repository.protocol());
+) -> Result<(Arc<Catalogue>, Arc<Index>), Fault> {
+    let catalogue = Arc::new(load_readable(repository, cancel, |_, fault| Err(fault)).await?);
+    let index = Index::over(Arc::clone(&catalogue));
+    Ok((catalogue, Arc::new(index)))
+}
+
+/// What those segments say that can be read; `unreadable` hears of the others and may end it.
+pub(crate) async fn load_readable(
+    repository: &Repository,
+    cancel: &Cancel,
+    mut unreadable: impl FnMut(&Key, Fault) -> Result<(), Fault> + Send,
+) -> Result<Catalogue, Fault> {
+    let protocol = repository.protocol();
     let segments = protocol.list_segments().await?;
-    let directories = Index::new();
     let mut builder = Builder::new(repository);
     let mut add = |key: &Key, packs: Result<Vec<NamedPack>, Fault>| {
         if cancel.is_cancelled() {
             return Err(Fault::Cancelled);
         }
-        builder.add(
-            key,
-            packs?,
-            |pack| directories.add_pack(pack.name.clone(), pack.chunks_end()),
-            |chunk, pack| {
-                if dialect.role(&chunk.key) != Role::File {
-                    directories.insert(chunk.key, chunk.at(pack));
-                }
-            },
-        )
+        match packs {
+            Ok(packs) => builder.add(key, packs),
+            Err(fault) => unreadable(key, fault),
+        }
     };
     protocol.read_segments(segments, &mut add).await?;
-    Ok((builder.finish()?, directories))
+    builder.finish()
 }

@@ -65,13 +65,8 @@ fn said(seed: u64) -> Said {
 
 fn built(said: &Said, rows: Gathering) -> Catalogue {
     let mut builder = Builder::of(rows);
-    let mut packs = 0;
     for (key, named) in said {
-        let new_pack = |_: &PackInfo| {
-            packs += 1;
-            PackNumber(packs - 1)
-        };
-        builder.add(key, named.clone(), new_pack, |_, _| {}).expect("added");
+        builder.add(key, named.clone()).expect("added");
     }
     builder.finish().expect("whole")
 }
@@ -129,6 +124,7 @@ fn check(catalogue: &Catalogue, said: &Said) {
         assert_eq!(pack.ever_marked, same().any(|pack| pack.marked));
         let fewest = same().map(|pack| pack.info.chunks.len()).min();
         assert_eq!(Some(pack.fewest_chunks), fewest);
+        assert_eq!(Some(pack.end), same().map(|pack| pack.info.chunks_end()).max());
     }
     assert_eq!(found, expected);
     assert_eq!(catalogue.len(), expected.len());

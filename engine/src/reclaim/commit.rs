@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     cancel::Cancel,
-    catalogue::Catalogue,
+    catalogue::{Builder, Catalogue, RowSet},
     fault::Fault,
     index::Index,
     mark::{self, Uses},
@@ -60,9 +60,10 @@ pub(super) struct Commit {
 }
 
 /// What segments that came since say.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Fresh {
-    chunks: HashSet<ChunkKey>,
+    /// Places of chunks in packs that stay.
+    catalogue: Arc<Catalogue>,
     packs: HashSet<PackName>,
     /// Packs that other programs are about to remove. They count as named, not as a place.
     marked: HashSet<PackName>,
@@ -129,25 +130,22 @@ impl Commit {
             return Err(ReclaimError::Overtaken);
         }
         let new: Vec<Key> = listed.iter().filter(|key| !known.contains(*key)).cloned().collect();
-        let mut fresh = Fresh::default();
-        let mut add = |_key: &Key, packs: Result<Vec<NamedPack>, Fault>| {
-            for NamedPack { info, marked } in packs? {
-                if marked {
-                    fresh.marked.insert(info.name);
-                    continue;
-                }
+        let (mut builder, mut marked_packs) = (Builder::new(repository), HashSet::new());
+        let mut add = |key: &Key, packs: Result<Vec<NamedPack>, Fault>| {
+            let (marked, packs): (Vec<_>, Vec<_>) = packs?.into_iter().partition(|it| it.marked);
+            marked_packs.extend(marked.into_iter().map(|pack| pack.info.name));
+            for NamedPack { info, .. } in &packs {
                 let number = self.directories.add_pack(info.name.clone(), info.chunks_end());
-                for chunk in &info.chunks {
-                    fresh.chunks.insert(chunk.key);
-                    if dialect.role(&chunk.key) != Role::File {
-                        self.directories.insert(chunk.key, chunk.at(number));
-                    }
-                }
-                fresh.packs.insert(info.name);
+                let directories =
+                    info.chunks.iter().filter(|chunk| dialect.role(&chunk.key) != Role::File);
+                directories.for_each(|it| self.directories.insert(it.key, it.at(number)));
             }
-            Ok(())
+            builder.add(key, packs)
         };
         protocol.read_segments(new, &mut add).await?;
+        let catalogue = Arc::new(builder.finish()?);
+        let packs = catalogue.packs.iter().map(|pack| pack.name.clone()).collect();
+        let fresh = Fresh { catalogue, packs, marked: marked_packs };
         // A segment may name again a pack that is to go: what it says of it will not be true.
         for pack in self.remove.iter().chain(&self.missing) {
             if fresh.names(&self.catalogue.packs[*pack].name) {
@@ -184,10 +182,11 @@ impl Commit {
         let needs = Needs {
             catalogue: Arc::clone(&self.catalogue),
             survey: Arc::clone(&self.survey),
-            fresh: fresh.chunks.clone(),
+            fresh: Arc::clone(&fresh.catalogue),
             goes,
             missing: self.missing.iter().copied().collect(),
-            seen: Mutex::default(),
+            seen: RowSet::new(self.catalogue.len()),
+            seen_fresh: RowSet::new(fresh.catalogue.len()),
             rescued: Mutex::default(),
         };
         let (threads, cancel) = (repository.environment().resources.cpus.max(2), cancel.clone());
@@ -236,17 +235,23 @@ impl Commit {
 struct Needs {
     catalogue: Arc<Catalogue>,
     survey: Arc<Survey>,
-    fresh: HashSet<ChunkKey>,
+    fresh: Arc<Catalogue>,
     goes: Vec<bool>,
     missing: HashSet<usize>,
-    seen: Mutex<HashSet<ChunkKey>>,
+    /// Directories that were looked into, and those of them that only the fresh segments know.
+    seen: RowSet,
+    seen_fresh: RowSet,
     rescued: Mutex<HashSet<usize>>,
 }
 
 impl Uses for Needs {
     fn directory(&self, key: &ChunkKey) -> Result<bool, Fault> {
         self.chunk(key)?;
-        Ok(self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(*key))
+        Ok(match (self.catalogue.first(key)?, self.fresh.first(key)?) {
+            (Some(row), _) => self.seen.insert(row),
+            (None, Some(row)) => self.seen_fresh.insert(row),
+            (None, None) => return Err(Fault::Missing { key: *key }),
+        })
     }
 
     fn entry(&self, _in: &ChunkKey, _entry: &Entry, chunks: &[ChunkKey]) -> Result<(), Fault> {
@@ -260,7 +265,7 @@ impl Uses for Needs {
 
 impl Needs {
     fn chunk(&self, key: &ChunkKey) -> Result<(), Fault> {
-        if self.fresh.contains(key) {
+        if self.fresh.first(key)?.is_some() {
             return Ok(());
         }
         let places = self.catalogue.places(key)?;

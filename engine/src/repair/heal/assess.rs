@@ -68,7 +68,7 @@ pub(super) async fn run(
     let job = Job {
         store: repository.store().clone(),
         dialect: repository.dialect().clone(),
-        reader: repository.reader_of(Arc::new(directories)),
+        reader: repository.reader_of(directories),
         runtime: Handle::current(),
         catalogue,
         threads: repository.environment().resources.cpus.max(2),
@@ -124,7 +124,7 @@ struct Job {
     dialect: Dialect,
     reader: Reader,
     runtime: Handle,
-    catalogue: Catalogue,
+    catalogue: Arc<Catalogue>,
     threads: usize,
     cancel: Cancel,
 }
