@@ -42,10 +42,16 @@ pub(super) fn gcs(options: &mut Options, variables: &Variables) -> Result<Gcs, F
             access_token: secret(variables, "GOOGLE_ACCESS_TOKEN")?,
             key: None,
             file: variables.get("GOOGLE_APPLICATION_CREDENTIALS").map(PathBuf::from),
-            home: variables.get("HOME").map(PathBuf::from),
+            home: usual_google_file(variables),
             anonymous: false,
         },
     })
+}
+
+/// Where `gcloud auth application-default login` leaves what it was given.
+fn usual_google_file(variables: &Variables) -> Option<PathBuf> {
+    let home = PathBuf::from(variables.get("HOME")?);
+    Some(home.join(".config/gcloud/application_default_credentials.json"))
 }
 
 pub(super) fn b2(variables: &Variables) -> Result<B2, Failure> {
@@ -104,6 +110,15 @@ mod tests {
         assert!(first.password.is_some());
         let both = of(&[("OS_PROJECT_NAME", "p"), ("OS_TENANT_NAME", "t"), ("OS_TENANT_ID", "i")]);
         assert_eq!((both.project.as_deref(), both.project_id.as_deref()), (Some("p"), Some("i")));
+    }
+
+    #[test]
+    fn googles_own_command_leaves_credentials_where_they_are_looked_for() {
+        let variables = Variables::fixed(&[("HOME", "/home/me")]);
+        let mut options = Options::of(Scheme::Gcs, &Extended::default());
+        let gcs = gcs(&mut options, &variables).expect("settings");
+        let file = "/home/me/.config/gcloud/application_default_credentials.json";
+        assert_eq!(gcs.credentials.home.as_deref(), Some(file.as_ref()));
     }
 
     #[test]
