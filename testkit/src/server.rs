@@ -9,6 +9,7 @@
 pub mod azurite;
 pub mod certificates;
 pub mod fake_gcs;
+pub mod nginx;
 pub mod rclone;
 pub mod rest_server;
 pub mod sshd;

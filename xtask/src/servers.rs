@@ -1,5 +1,5 @@
-//! Servers that tests run and that Debian does not package, built or fetched by the tools that this
-//! machine has.
+//! Servers that tests run and that nobody should have to install, built or fetched by the tools that
+//! this machine has.
 //!
 //! Invariants: they come from the ordinary registries at one fixed version each and stay below the
 //! target directory; nothing is fetched twice. What cannot be had is said, and is an error only in
@@ -28,9 +28,12 @@ enum Source {
     Go(&'static str, &'static str, &'static str),
     /// A package of npm: name, version.
     Npm(&'static str, &'static str),
+    /// A package of Debian, which is unpacked and not installed, so that no service of the system
+    /// begins with it: name, path in it.
+    Debian(&'static str, &'static str),
 }
 
-const PEERS: [Peer; 3] = [
+const PEERS: [Peer; 4] = [
     Peer {
         program: "rest-server",
         source: Source::Go(
@@ -58,6 +61,12 @@ const PEERS: [Peer; 3] = [
         used_for: "an emulator of Azure Blob Storage",
         required: true,
     },
+    Peer {
+        program: "nginx",
+        source: Source::Debian("nginx", "usr/sbin/nginx"),
+        used_for: "a server with TLS and a limit on requests before others",
+        required: false,
+    },
 ];
 
 /// Makes the servers available as far as this machine allows, and gives the PATH they are on.
@@ -73,6 +82,7 @@ pub(crate) fn provide() -> Result<OsString, String> {
         let got = match &peer.source {
             Source::Go(module, version, package) => go(&below, &bin, [module, version, package]),
             Source::Npm(name, version) => npm(&below, &bin, peer.program, [name, version]),
+            Source::Debian(name, path) => debian(&below, &bin, peer.program, [name, path]),
         };
         match got {
             Ok(()) => {}
@@ -112,8 +122,24 @@ fn npm(below: &Path, bin: &Path, command: &str, [name, version]: [&str; 2]) -> R
     let mut install = quiet(&program, &directory);
     install.args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]);
     workspace::run(install.arg(format!("{name}@{version}")))?;
-    let target = directory.join("node_modules/.bin").join(command);
-    std::os::unix::fs::symlink(target, bin.join(command)).map_err(|error| error.to_string())
+    link(&directory.join("node_modules/.bin").join(command), &bin.join(command))
+}
+
+fn debian(below: &Path, bin: &Path, command: &str, [name, path]: [&str; 2]) -> Result<(), String> {
+    let (fetch, unpack) = (tool("apt-get")?, tool("dpkg-deb")?);
+    let directory = below.join("debian").join(name);
+    fs::create_dir_all(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+    workspace::run(quiet(&fetch, &directory).args(["-q", "download", name]))?;
+    let found = fs::read_dir(&directory).map_err(|error| error.to_string())?;
+    let mut files = found.filter_map(|entry| Some(entry.ok()?.path()));
+    let package = files.find(|file| file.extension().is_some_and(|ending| ending == "deb"));
+    let package = package.ok_or("apt-get download brought no package")?;
+    workspace::run(quiet(&unpack, &directory).arg("-x").arg(package).arg("."))?;
+    link(&directory.join(path), &bin.join(command))
+}
+
+fn link(target: &Path, name: &Path) -> Result<(), String> {
+    std::os::unix::fs::symlink(target, name).map_err(|error| error.to_string())
 }
 
 fn tool(name: &str) -> Result<PathBuf, String> {

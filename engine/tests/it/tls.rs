@@ -2,16 +2,26 @@
 
 use std::time::{Duration, Instant};
 
-use windlass_engine::store::{Backend, Failure, Key, StoreError, settings::StoreSettings};
+use windlass_engine::store::{
+    Backend, Failure, Key, StoreError,
+    settings::{SecretText, StaticKeys, StoreSettings},
+};
+use windlass_format::restic::config::Version;
 use windlass_testkit::{
     conformance::check_failure,
-    server::{Server, certificates::Authority, rclone::Rclone},
+    s3::{KEY_ID, S3Server, SECRET_KEY},
+    server::{
+        Server,
+        certificates::Authority,
+        nginx::{Nginx, answered},
+        rclone::Rclone,
+    },
 };
 
 use super::{
-    reach::{check_creation, store},
+    reach::{check_creation, place, store},
     rest,
-    scene::runtime,
+    scene::{Scene, init, noise, runtime},
 };
 
 /// Asks a server for what is not there.
@@ -64,4 +74,36 @@ fn a_private_authority_is_trusted_only_when_it_is_given() {
     assert_eq!(asked(&plain, &trusting).failure, Failure::Permanent);
     let without = program.serve("restic", &data, scratch.path(), &[]);
     check_refusal(&asked(&at(&without), &trusting), "no TLS at the other end", "http://");
+}
+
+#[test]
+fn a_backup_through_nginx_with_a_private_authority_and_a_limit_on_requests() {
+    const PER_SECOND: u32 = 8;
+    let Some(nginx) = Nginx::find() else { return };
+    let scratch = tempfile::tempdir().expect("a temporary directory");
+    let Some(authority) = Authority::new(scratch.path()) else { return };
+    let cloud = S3Server::start();
+    cloud.make("bucket");
+    let certificate = authority.server("IP:127.0.0.1");
+    let front = nginx.before(cloud.address(), scratch.path(), &certificate, PER_SECOND);
+    let mut settings = StoreSettings::default();
+    settings.http.ca_certificates.push(authority.certificate().into());
+    settings.s3.credentials.keys = Some(StaticKeys {
+        id: KEY_ID.to_owned(),
+        secret: SecretText::new(SECRET_KEY),
+        session_token: None,
+    });
+    let place = place(&format!("s3:https://{}/bucket/r", front.address()), &settings);
+    init(&place, Version::V2);
+    let scene = Scene::new();
+    for number in 0..6 {
+        scene.write(&format!("large {number}"), noise(number, 7 << 20));
+    }
+    let repository = scene.try_open_at(&place).expect("opened");
+    let report = scene.back_up(&repository);
+    let root = scene.root(&repository, &report);
+    scene.check_restore(&repository, &root, "restored");
+    scene.check_whole(&repository);
+    assert!(answered(scratch.path(), 503) > 0, "nginx asked for less");
+    assert!(cloud.keys("bucket").iter().all(|key| !key.contains("/locks/")), "no lock stays");
 }

@@ -67,7 +67,8 @@ impl Refusal {
     pub(super) fn page(body: &[u8], status: u16) -> Self {
         let title = title(body).map(|title| format!(": {title:?}")).unwrap_or_default();
         let failure = match status {
-            429 => Failure::Throttled,
+            // What stands before the service may say so, too.
+            429 | 503 => Failure::Throttled,
             500.. => Failure::Transient,
             _ => Failure::Permanent,
         };
