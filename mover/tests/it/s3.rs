@@ -325,6 +325,7 @@ fn an_address_where_nobody_is_is_told_within_seconds() {
     let began = Instant::now();
     let locations = [
         format!("s3:http://{nobody}/{BUCKET}/r"),
+        format!("s3:https://there-is-no-such-host.invalid/{BUCKET}/r"),
         format!("rest:http://{nobody}/r/"),
         format!("webdav:http://{nobody}/r"),
         "azure:container:/r".to_owned(),
