@@ -21,3 +21,4 @@ pub mod stale;
 pub mod swift;
 pub mod toxic;
 pub mod tree;
+mod wire;

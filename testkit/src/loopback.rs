@@ -3,10 +3,17 @@
 //! Invariants: it listens on loopback alone, on threads of its own that end when it is dropped.
 
 use std::{
+    error::Error,
     net::{Ipv4Addr, SocketAddr},
     thread::JoinHandle,
 };
 
+use hyper::{
+    Request, Response,
+    body::{Body, Incoming},
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::oneshot,
@@ -57,6 +64,22 @@ impl Loopback {
         });
         let address = told.recv().expect("it listens");
         Self { address, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// Answers every request of HTTP/1.1 by `answer`.
+    pub(crate) fn answering<F, B, E>(
+        answer: impl Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<Response<B>, E>> + Send + 'static,
+        E: Into<Box<dyn Error + Send + Sync>>,
+        B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+    {
+        Self::start(move |stream| {
+            let service = service_fn(answer.clone());
+            let server = hyper::server::conn::http1::Builder::new();
+            async move { drop(server.serve_connection(TokioIo::new(stream), service).await) }
+        })
     }
 
     /// Where it listens.

@@ -12,17 +12,20 @@ use std::{
     collections::BTreeMap,
     convert::Infallible,
     net::SocketAddr,
+    ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::{Method, Request, Response, StatusCode, body::Incoming, service::service_fn};
-use hyper_util::rt::TokioIo;
+use hyper::{Method, Request, Response, StatusCode, body::Incoming};
 use md5::{Digest, Md5};
 
-use crate::loopback::Loopback;
+use crate::{
+    loopback::Loopback,
+    wire::{asked, decoded, http_date, listed_time, span},
+};
 
 /// Who is let in.
 pub const USER: &str = "tester";
@@ -73,12 +76,7 @@ impl SwiftServer {
     pub fn start() -> Self {
         let state = Arc::new(State { address: Mutex::default(), held: Mutex::default() });
         let serving = Arc::clone(&state);
-        let server = Loopback::start(move |stream| {
-            let state = Arc::clone(&serving);
-            let service = service_fn(move |request| serve(Arc::clone(&state), request));
-            let server = hyper::server::conn::http1::Builder::new();
-            async move { drop(server.serve_connection(TokioIo::new(stream), service).await) }
-        });
+        let server = Loopback::answering(move |request| serve(Arc::clone(&serving), request));
         *state.address.lock().unwrap_or_else(PoisonError::into_inner) = Some(server.address());
         Self { state, server }
     }
@@ -256,10 +254,7 @@ async fn serve(state: Arc<State>, mut request: Request<Incoming>) -> Result<Answ
 }
 
 fn list(objects: &BTreeMap<String, Object>, query: &str) -> Answer {
-    let asked = |name: &str| {
-        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        pairs.find(|(key, _)| *key == name).map(|(_, value)| decoded(&value.replace('+', " ")))
-    };
+    let asked = |name: &str| asked(query, name);
     let (prefix, marker) =
         (asked("prefix").unwrap_or_default(), asked("marker").unwrap_or_default());
     let delimiter = asked("delimiter").filter(|it| !it.is_empty());
@@ -309,15 +304,8 @@ fn read(object: &Object, range: Option<&str>) -> Answer {
         .header("last-modified", http_date(ceiling.as_secs()))
         .header("x-timestamp", format!("{}.{:05}", seconds.as_secs(), 0));
     let len = object.bytes.len();
-    let wanted = range.and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
-    let (start, end) = match wanted {
-        None => return body(answer, StatusCode::OK, object.bytes.clone()),
-        Some(("", last)) => (len.saturating_sub(last.parse().unwrap_or(0)), len),
-        Some((start, "")) => (start.parse().unwrap_or(len), len),
-        Some((start, end)) => {
-            let end = end.parse::<usize>().map_or(len, |end| end.saturating_add(1).min(len));
-            (start.parse().unwrap_or(len), end)
-        }
+    let Some(Range { start, end }) = span(range, len) else {
+        return body(answer, StatusCode::OK, object.bytes.clone());
     };
     if start >= end {
         return page(StatusCode::RANGE_NOT_SATISFIABLE);
@@ -348,56 +336,4 @@ fn body(answer: hyper::http::response::Builder, status: StatusCode, bytes: Bytes
 fn page(status: StatusCode) -> Answer {
     let answer = Response::builder().header("content-type", "text/html; charset=UTF-8");
     made(answer, status, &format!("<html><h1>{status}</h1></html>"))
-}
-
-fn decoded(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((first, more)) = rest.split_first() {
-        let hex = more.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
-        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()).filter(|_| *first == b'%') {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &more[2..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = more;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// Year, month and day of days since 1970, and what is left of the day.
-fn civil(seconds: u64) -> (u64, u64, u64, u64) {
-    let (days, left) = (seconds / 86_400 + 719_468, seconds % 86_400);
-    let era = days / 146_097;
-    let day_of_era = days % 146_097;
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (year_of_era + era * 400 + u64::from(month <= 2), month, day, left)
-}
-
-fn listed_time(time: SystemTime) -> String {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let (year, month, day, left) = civil(since.as_secs());
-    let (hour, minute, second) = (left / 3600, left / 60 % 60, left % 60);
-    let micros = since.subsec_micros();
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}")
-}
-
-fn http_date(seconds: u64) -> String {
-    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let at = |number: u64| usize::try_from(number).expect("small");
-    let (year, month, day, left) = civil(seconds);
-    let (hour, minute, second) = (left / 3600, left / 60 % 60, left % 60);
-    let (weekday, month) = (DAYS[at(seconds / 86_400 % 7)], MONTHS[at(month - 1)]);
-    format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
 }

@@ -19,7 +19,7 @@ use std::{
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, combinators::BoxBody};
-use hyper::{Request, Response, body::Incoming, service::service_fn};
+use hyper::{Request, Response, body::Incoming};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
@@ -161,13 +161,7 @@ impl Toxic {
     pub fn before(upstream: SocketAddr) -> Self {
         let state = Arc::new(State { upstream, doses: Mutex::default(), seen: Mutex::default() });
         let serving = Arc::clone(&state);
-        let server = Loopback::start(move |stream| {
-            let state = Arc::clone(&serving);
-            let service = service_fn(move |request| serve(Arc::clone(&state), request));
-            let server = hyper::server::conn::http1::Builder::new();
-            // It ends with an error whenever an answer is spoilt.
-            async move { drop(server.serve_connection(TokioIo::new(stream), service).await) }
-        });
+        let server = Loopback::answering(move |request| serve(Arc::clone(&serving), request));
         Self { server, state }
     }
 
