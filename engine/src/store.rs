@@ -18,6 +18,8 @@ pub mod bucket;
 pub mod cache;
 #[cfg(any(feature = "rclone", feature = "sftp"))]
 mod child;
+#[cfg(feature = "gdrive")]
+pub mod drive;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod layout;

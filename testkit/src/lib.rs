@@ -8,6 +8,7 @@
 pub mod bare;
 pub mod compare;
 pub mod conformance;
+pub mod drive;
 pub mod faulty;
 pub mod forest;
 pub mod hooked;

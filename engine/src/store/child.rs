@@ -10,6 +10,7 @@
 //! Not here: what is said to it (`sftp`, `rclone`).
 
 mod foreground;
+#[cfg(all(feature = "rclone", feature = "webdav"))]
 mod handed;
 mod words;
 
@@ -37,7 +38,9 @@ use tokio::{
 };
 
 use self::foreground::Foreground;
-pub(super) use self::{handed::Handed, words::split};
+#[cfg(all(feature = "rclone", feature = "webdav"))]
+pub(super) use self::handed::Handed;
+pub(super) use self::words::split;
 
 /// A running program. It ends when this is dropped.
 #[derive(Debug)]
@@ -125,6 +128,7 @@ impl Child {
     }
 
     /// Whether it runs no more.
+    #[cfg(all(feature = "rclone", feature = "webdav"))]
     pub(super) fn has_ended(&mut self) -> bool {
         self.process.as_mut().is_none_or(|process| !matches!(process.try_wait(), Ok(None)))
     }

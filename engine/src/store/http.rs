@@ -13,9 +13,17 @@
 mod body;
 mod fault;
 mod head;
+#[cfg(any(feature = "gdrive", feature = "swift"))]
+mod kept;
 mod tls;
 mod watch;
-#[cfg(any(feature = "azure", feature = "gcs", feature = "swift", feature = "webdav"))]
+#[cfg(any(
+    feature = "azure",
+    feature = "gcs",
+    feature = "gdrive",
+    feature = "swift",
+    feature = "webdav"
+))]
 mod witness;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -34,13 +42,24 @@ pub(super) use head::authorization;
     feature = "azure",
     feature = "b2",
     feature = "gcs",
+    feature = "gdrive",
     feature = "rest",
     feature = "swift",
     feature = "webdav"
 ))]
 pub(super) use head::{asked_pause, is_page};
-#[cfg(any(feature = "azure", feature = "gcs", feature = "swift", feature = "webdav"))]
-pub(super) use witness::{Meaning, Seen, seen};
+#[cfg(any(feature = "gdrive", feature = "swift"))]
+pub(super) use kept::Kept;
+#[cfg(any(feature = "azure", feature = "gcs", feature = "webdav"))]
+pub(super) use witness::seen;
+#[cfg(any(
+    feature = "azure",
+    feature = "gcs",
+    feature = "gdrive",
+    feature = "swift",
+    feature = "webdav"
+))]
+pub(super) use witness::{Meaning, Seen};
 
 use self::{body::Outgoing, watch::Watch};
 use super::{

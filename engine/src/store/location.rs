@@ -8,12 +8,14 @@
 //! ([`open`](super::open)).
 
 mod bucket;
+mod drive;
 mod sftp;
 mod web;
 
 use std::{fmt, path::PathBuf};
 
 pub use bucket::Bucket;
+pub use drive::Drive;
 pub use sftp::Sftp;
 pub use web::{Login, Rest, S3, WebDav};
 
@@ -42,6 +44,8 @@ pub enum Location {
     Rclone(String),
     /// A directory behind WebDAV.
     WebDav(WebDav),
+    /// A folder in Google Drive.
+    Drive(Drive),
 }
 
 /// What comes before the first colon.
@@ -67,6 +71,8 @@ pub enum Scheme {
     Rclone,
     #[expect(missing_docs, reason = "as the variants of `Location`")]
     WebDav,
+    #[expect(missing_docs, reason = "as the variants of `Location`")]
+    Drive,
 }
 
 /// Text that names no place.
@@ -86,7 +92,7 @@ pub enum LocationError {
 }
 
 impl Scheme {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Local,
         Self::S3,
         Self::Rest,
@@ -97,6 +103,7 @@ impl Scheme {
         Self::Swift,
         Self::Rclone,
         Self::WebDav,
+        Self::Drive,
     ];
 
     /// As it is written, in locations and before the dot of `-o` options.
@@ -113,6 +120,7 @@ impl Scheme {
             Self::Swift => "swift",
             Self::Rclone => "rclone",
             Self::WebDav => "webdav",
+            Self::Drive => "gdrive",
         }
     }
 
@@ -146,6 +154,7 @@ impl Location {
             Scheme::Swift => Bucket::of_swift(rest).map(Self::Swift),
             Scheme::Rclone => Ok(Self::Rclone(rest.to_owned())),
             Scheme::WebDav => WebDav::parse(rest).map(Self::WebDav),
+            Scheme::Drive => Drive::parse(rest).map(Self::Drive),
         }
     }
 
@@ -163,6 +172,7 @@ impl Location {
             Self::Swift(_) => Scheme::Swift,
             Self::Rclone(_) => Scheme::Rclone,
             Self::WebDav(_) => Scheme::WebDav,
+            Self::Drive(_) => Scheme::Drive,
         }
     }
 }
@@ -186,6 +196,7 @@ impl fmt::Display for Location {
             }
             Self::Rclone(remote) => write!(f, "rclone:{remote}"),
             Self::WebDav(dav) => dav.fmt(f),
+            Self::Drive(drive) => drive.fmt(f),
         }
     }
 }

@@ -6,6 +6,8 @@ use std::{fmt, path::PathBuf, sync::Arc};
 use super::b2::B2Remote;
 #[cfg(any(feature = "azure", feature = "gcs"))]
 use super::bucket;
+#[cfg(feature = "gdrive")]
+use super::drive::Drive;
 #[cfg(feature = "rclone")]
 use super::rclone;
 #[cfg(all(feature = "rclone", feature = "webdav"))]
@@ -116,6 +118,12 @@ impl Place {
             Location::WebDav(webdav) => {
                 let webdav = WebDav::new(webdav, settings, &means.limiter, observer)?;
                 Ok(means.place(webdav, Names::Paths))
+            }
+            #[cfg(feature = "gdrive")]
+            Location::Drive(drive) => {
+                let (clock, limiter) = (Arc::clone(clock), &means.limiter);
+                let drive = Drive::new(drive, settings, limiter, observer, clock)?;
+                Ok(means.place(drive, Names::Flat))
             }
             #[allow(unreachable_patterns, reason = "a build may have every kind")]
             _ => Err(means.not_built(location)),

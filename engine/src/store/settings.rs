@@ -7,6 +7,7 @@
 //! Not here: where (`location`).
 
 mod bucket;
+mod drive;
 mod http;
 mod remote;
 mod s3;
@@ -18,6 +19,7 @@ use std::{
 };
 
 pub use bucket::{Azure, AzureCredentials, B2, Gcs, GcsCredentials, Swift};
+pub use drive::{Drive, DriveCredentials};
 pub use http::{Http, Proxies};
 pub use remote::{Rclone, RcloneFiles, Rest, Sftp, WebDav};
 pub use s3::{
@@ -62,6 +64,8 @@ pub struct StoreSettings {
     pub rclone: Rclone,
     /// See `s3`.
     pub webdav: WebDav,
+    /// See `s3`.
+    pub drive: Drive,
 }
 
 /// The most bytes in a second; `None` for no limit.

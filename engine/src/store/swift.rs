@@ -27,14 +27,13 @@ use http_body_util::Full;
 use jiff::{civil, fmt::rfc2822, tz::TimeZone};
 use md5::{Digest, Md5};
 use serde::Deserialize;
-use tokio::sync::Mutex;
 use url::Url;
 use windlass_format::id::to_hex;
 
 use self::{login::Session, refusal::is_foreign};
 use super::{
     Existing, Failure, Range, StoreError,
-    http::{Transport, Tuning},
+    http::{Kept, Transport, Tuning},
     limit::Limiter,
     location::{Bucket, Location},
     remote::{Page, PutRules, Remote, Row, Stat, Traits},
@@ -47,7 +46,7 @@ pub struct Swift {
     bucket: Bucket,
     settings: settings::Swift,
     transport: Transport,
-    session: Mutex<Option<Arc<Session>>>,
+    session: Kept<Session>,
 }
 
 /// Requests at once.
@@ -85,7 +84,7 @@ impl Swift {
         let transport = Transport::new(&settings.http, &tuning, limiter, observer)
             .map_err(|error| error.on("open", name))?;
         let (bucket, settings) = (bucket.clone(), settings.swift.clone());
-        Ok(Self { bucket, settings, transport, session: Mutex::default() })
+        Ok(Self { bucket, settings, transport, session: Kept::default() })
     }
 
     /// An object's name in the container, or what such names begin with.
@@ -97,20 +96,9 @@ impl Swift {
     }
 
     async fn session(&self) -> Result<Arc<Session>, StoreError> {
-        let mut session = self.session.lock().await;
-        if let Some(session) = &*session {
-            return Ok(Arc::clone(session));
-        }
-        let new = login::log_in(&self.settings, &self.transport, &self.location()).await?;
-        Ok(Arc::clone(session.insert(Arc::new(new))))
-    }
-
-    /// Lets go of a token that is not taken any more, unless another call has done so before.
-    async fn renew(&self, old: &Arc<Session>) {
-        let mut session = self.session.lock().await;
-        if session.as_ref().is_some_and(|session| Arc::ptr_eq(session, old)) {
-            *session = None;
-        }
+        let location = self.location();
+        let log_in = login::log_in(&self.settings, &self.transport, &location);
+        self.session.get(|_it_does_not_say_when_it_ends| true, log_in).await
     }
 
     /// Where an object is; the container itself without a name.
@@ -148,7 +136,7 @@ impl Swift {
         if answer.status() != StatusCode::UNAUTHORIZED {
             return Ok(answer);
         }
-        self.renew(&session).await;
+        self.session.lose(&session).await;
         let session = self.session().await?;
         self.once(call, request(&session)?).await
     }

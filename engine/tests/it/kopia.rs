@@ -4,6 +4,7 @@ mod behind_rclone;
 mod browsed;
 mod damage;
 mod golden;
+mod in_drive;
 mod opening;
 mod restored;
 

@@ -11,6 +11,7 @@ mod copy;
 mod crash_order;
 mod damage;
 mod dialects;
+mod drive;
 mod faults;
 mod filter;
 mod heal;

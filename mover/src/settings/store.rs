@@ -45,6 +45,7 @@ pub(crate) fn settings(
         Scheme::Sftp => settings.sftp = servers::sftp(&mut options),
         Scheme::Rclone => settings.rclone = servers::rclone(&mut options)?,
         Scheme::WebDav => settings.webdav = servers::webdav(variables)?,
+        Scheme::Drive => settings.drive = buckets::drive(&mut options, variables)?,
     }
     options.end()?;
     Ok(settings)

@@ -184,8 +184,8 @@ fn a_configuration_that_cannot_be_followed_is_refused_with_its_reason() {
         (r#"{"hostname":"x"}"#, &["no configuration of a connection"]),
         (r#"{"apiServer":{"url":"https://x"}}"#, &["kopia server", "storage that the server uses"]),
         (
-            r#"{"storage":{"type":"gdrive","config":{"folderID":"x"}}}"#,
-            &["Google Drive", "rclone mount"],
+            r#"{"storage":{"type":"gdrive","config":{"folderID":""}}}"#,
+            &["the id of a folder is not found"],
         ),
     ] {
         place.write("refused.config", text.as_bytes());

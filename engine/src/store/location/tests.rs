@@ -208,3 +208,25 @@ fn printed_locations_parse_back_and_hide_passwords() {
         }
     }
 }
+
+#[test]
+fn a_folder_in_google_drive_is_an_id_and_perhaps_a_path_below_it() {
+    for (text, folder, path, shown) in [
+        ("gdrive:1aB-_c", "1aB-_c", "", "gdrive:1aB-_c"),
+        ("gdrive:root", "root", "", "gdrive:root"),
+        ("gdrive:id:", "id", "", "gdrive:id"),
+        ("gdrive:id:/", "id", "", "gdrive:id"),
+        ("gdrive:id:/me/", "id", "me", "gdrive:id:me"),
+        ("gdrive:id:me/too:x", "id", "me/too:x", "gdrive:id:me/too:x"),
+        ("gdrive:id:../x/./y", "id", "x/y", "gdrive:id:x/y"),
+    ] {
+        let drive = Drive { folder: folder.into(), path: path.into() };
+        assert_eq!(parsed(text), Location::Drive(drive), "{text}");
+        assert_eq!(parsed(text).to_string(), shown);
+        assert_eq!(parsed(shown), parsed(text));
+    }
+    assert!(refusal("gdrive:").contains("is not found"));
+    for text in ["gdrive:https://drive.google.com/drive/folders/id", "gdrive:a'b", "gdrive:a/b"] {
+        assert!(refusal(text).contains("last part of the folder's address"), "{text}");
+    }
+}

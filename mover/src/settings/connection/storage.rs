@@ -23,6 +23,7 @@ pub(super) enum Storage {
     Sftp(Sftp),
     WebDav(WebDav),
     Rclone(Rclone),
+    Drive(Drive),
 }
 
 impl std::fmt::Debug for Storage {
@@ -37,6 +38,7 @@ impl std::fmt::Debug for Storage {
             Self::Sftp(_) => "sftp",
             Self::WebDav(_) => "webdav",
             Self::Rclone(_) => "rclone",
+            Self::Drive(_) => "gdrive",
         })
     }
 }
@@ -161,6 +163,15 @@ pub(super) struct Rclone {
     embedded_config: String,
 }
 
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Drive {
+    #[serde(rename = "folderID")]
+    folder_id: String,
+    credentials_file: String,
+    credentials: Option<Value>,
+}
+
 /// What a prefix is here: a directory, and what names in it begin with.
 struct Prefix<'a> {
     directory: &'a str,
@@ -214,13 +225,7 @@ impl Storage {
             "sftp" => Self::Sftp(part(config, unusable)?),
             "webdav" => Self::WebDav(part(config, unusable)?),
             "rclone" => Self::Rclone(part(config, unusable)?),
-            "gdrive" => {
-                return Err(refused(
-                    "storage in Google Drive, which this program does not reach",
-                    "mount the folder with `rclone mount`, or copy it with `rclone copy`, and give \
-                     the directory as the location",
-                ));
-            }
+            "gdrive" => Self::Drive(part(config, unusable)?),
             other => return Err(refused(&format!("storage of the kind {other:?}"), "")),
         };
         storage.check()?;
@@ -310,6 +315,10 @@ impl Storage {
                 crate::location::parse(&text)?
             }
             Self::Rclone(rclone) => Location::Rclone(rclone.remote_path.clone()),
+            Self::Drive(drive) => {
+                let text = format!("gdrive:{}", drive.folder_id);
+                crate::location::parse(&text)?
+            }
         })
     }
 
@@ -341,6 +350,18 @@ impl Storage {
                 }
             }
             Self::Rclone(rclone) => rclone.over(&mut settings),
+            Self::Drive(drive) => {
+                // Nothing is written into repositories of this format.
+                settings.drive.read_only = true;
+                let credentials = &mut settings.drive.credentials;
+                if let Some(key) = &drive.credentials {
+                    credentials.access_token = None;
+                    credentials.key = Some(SecretText::new(key.to_string()));
+                } else if let Some(file) = given(&drive.credentials_file) {
+                    credentials.access_token = None;
+                    credentials.file = Some(file.into());
+                }
+            }
         }
         settings
     }
@@ -536,7 +557,6 @@ mod tests {
         }
         for (text, word) in [
             (r#"{"type":"rclone","config":{"remotePath":""}}"#, "no remote"),
-            (r#"{"type":"gdrive","config":{"folderID":"x"}}"#, "Google Drive"),
             (
                 r#"{"type":"s3","config":{"bucket":"b","pointInTime":"2026-01-01T00:00:00Z"}}"#,
                 "point in time",
@@ -548,6 +568,23 @@ mod tests {
             assert!(failure.message().contains(word), "{}", failure.message());
             assert!(!failure.message().contains("hush"));
         }
+    }
+
+    #[test]
+    fn a_folder_in_google_drive_comes_with_its_credentials() {
+        let (_, settings) = read(
+            r#"{"type":"gdrive","config":{"folderID":"f","credentials":{"type":"service_account",
+            "private_key":"hush"},"readOnly":false}}"#,
+        );
+        let key = settings.drive.credentials.key.as_ref().expect("a key");
+        let key: Value = serde_json::from_slice(key.expose()).expect("JSON");
+        assert_eq!(key["private_key"], "hush");
+        assert!(settings.drive.read_only && !format!("{settings:?}").contains("hush"));
+        let (_, settings) =
+            read(r#"{"type":"gdrive","config":{"folderID":"f","credentialsFile":"/k.json"}}"#);
+        assert_eq!(settings.drive.credentials.file.as_deref(), Some("/k.json".as_ref()));
+        let failure = storage(r#"{"type":"gdrive","config":{"folderID":""}}"#).expect("read");
+        failure.location().expect_err("no folder");
     }
 
     #[test]

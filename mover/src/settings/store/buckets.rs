@@ -1,9 +1,9 @@
-//! Azure, Google Cloud Storage, Backblaze B2 and Swift: the variables of the services' own tools.
+//! Azure, Google Cloud Storage and Drive, Backblaze B2 and Swift: the variables of the services' own tools.
 
 use std::path::PathBuf;
 
 use windlass_engine::store::settings::{
-    Azure, AzureCredentials, B2, Gcs, GcsCredentials, SecretText, Swift,
+    Azure, AzureCredentials, B2, Drive, DriveCredentials, Gcs, GcsCredentials, SecretText, Swift,
 };
 
 use super::{Options, Variables, secret};
@@ -44,6 +44,20 @@ pub(super) fn gcs(options: &mut Options, variables: &Variables) -> Result<Gcs, F
             file: variables.get("GOOGLE_APPLICATION_CREDENTIALS").map(PathBuf::from),
             home: usual_google_file(variables),
             anonymous: false,
+        },
+    })
+}
+
+/// Google Drive: the same credentials.
+pub(super) fn drive(options: &mut Options, variables: &Variables) -> Result<Drive, Failure> {
+    Ok(Drive {
+        endpoint: options.text("endpoint"),
+        read_only: false,
+        credentials: DriveCredentials {
+            access_token: secret(variables, "GOOGLE_ACCESS_TOKEN")?,
+            key: None,
+            file: variables.get("GOOGLE_APPLICATION_CREDENTIALS").map(PathBuf::from),
+            usual_file: usual_google_file(variables),
         },
     })
 }
@@ -119,6 +133,9 @@ mod tests {
         let gcs = gcs(&mut options, &variables).expect("settings");
         let file = "/home/me/.config/gcloud/application_default_credentials.json";
         assert_eq!(gcs.credentials.home.as_deref(), Some(file.as_ref()));
+        let mut options = Options::of(Scheme::Drive, &Extended::default());
+        let drive = drive(&mut options, &variables).expect("settings");
+        assert_eq!(drive.credentials.usual_file.as_deref(), Some(file.as_ref()));
     }
 
     #[test]
