@@ -20,6 +20,7 @@ mod kopia;
 mod look;
 mod mount;
 mod options;
+mod pages;
 mod password;
 mod place;
 mod pod;
