@@ -16,10 +16,6 @@ const ENTRIES: [&str; 1] = ["mover-restic/entry.sh"];
 const PASSWD: &str =
     "root:x:0:0:root:/:/sbin/nologin\nnobody:x:65534:65534:nobody:/:/sbin/nologin\n";
 const GROUP: &str = "root:x:0:\nnogroup:x:65534:\n";
-/// Static; and random bytes come from the system call, whose wrapper no loader has to look up, so
-/// that no `/dev` is needed.
-const FLAGS: &str = "-C target-feature=+crt-static -C relocation-model=static \
-                     --cfg getrandom_backend=\"linux_getrandom\"";
 const AUTHORITIES: &str = "etc/ssl/certs/ca-certificates.crt";
 
 /// Makes them in a new directory and gives their size in bytes.
@@ -29,7 +25,7 @@ pub(super) fn make(directory: &Path, profile: &str) -> Result<u64, String> {
         return Err(format!("{} is not empty", directory.display()));
     }
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    let program = build(&target, profile)?;
+    let program = build(profile)?;
     let packages = packages::of_program(&target)?;
     let papers = [
         ("sbom.cdx.json", format!("{:#}\n", sbom::document(&packages))),
@@ -41,21 +37,21 @@ pub(super) fn make(directory: &Path, profile: &str) -> Result<u64, String> {
     size_of(directory).map_err(failed)
 }
 
-/// Links the program without any library that would have to be there when it runs.
-fn build(target: &str, profile: &str) -> Result<PathBuf, String> {
+/// Links the program without any library that would have to be there when it runs. Only its last
+/// step differs from any other build, so that nothing it is made of is compiled again.
+fn build(profile: &str) -> Result<PathBuf, String> {
     let mut command = workspace::cargo();
-    // With a target of its own, what runs while building is not linked so.
-    command.args(["build", "--locked", "--package", "windlass", "--profile", profile]);
-    command.args(["--target", target]);
-    command.env("RUSTFLAGS", FLAGS);
+    command.args(["rustc", "--locked", "--package", "windlass", "--bin", "windlass"]);
+    command.args(["--profile", profile, "--"]);
+    command.args(["-C", "target-feature=+crt-static", "-C", "relocation-model=static"]);
     workspace::run(&mut command)?;
     let directory = if profile == "dev" { "debug" } else { profile };
-    Ok(workspace::target_dir()?.join(target).join(directory).join("windlass"))
+    Ok(workspace::target_dir()?.join(directory).join("windlass"))
 }
 
 fn lay_out(root: &Path, program: &Path, papers: &[(&str, String)]) -> io::Result<()> {
-    for directory in ["usr/bin", "etc/ssl/certs", "usr/share/doc/windlass", "tmp", "data", "cache"]
-    {
+    let documents = "usr/share/doc/windlass";
+    for directory in ["usr/bin", "etc/ssl/certs", documents, "dev", "tmp", "data", "cache"] {
         fs::create_dir_all(root.join(directory))?;
     }
     fs::set_permissions(root.join("tmp"), Permissions::from_mode(0o1777))?;
@@ -76,7 +72,7 @@ fn lay_out(root: &Path, program: &Path, papers: &[(&str, String)]) -> io::Result
     if authorities.is_file() {
         fs::copy(authorities, root.join(AUTHORITIES))?;
     }
-    let documents = root.join("usr/share/doc/windlass");
+    let documents = root.join(documents);
     for name in ["LICENSE-APACHE", "LICENSE-MIT"] {
         fs::copy(workspace::root().join(name), documents.join(name))?;
     }

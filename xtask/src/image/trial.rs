@@ -4,8 +4,8 @@
 //! - The mover is the first process of its own namespaces, its root is read-only, its user has no
 //!   name; where a control group for memory may be made, it has 128 MiB.
 //! - What it restores is compared with the original.
-//! - It has no `/dev`, and the only names it knows are those in a file: a static program must find
-//!   both random bytes and servers without a library that is loaded when it runs.
+//! - The only names it knows are those in a file: a static program must find servers without a
+//!   library that is loaded when it runs.
 
 use std::fs;
 use std::net::TcpListener;
@@ -35,6 +35,7 @@ root=$1 volumes=$2 user=$3 group=$4; shift 4
 if [ -n "$group" ]; then echo $$ > "$group/cgroup.procs"; fi
 mount --make-rprivate /
 mount --bind "$root" "$root"
+mount --bind /dev "$root/dev"
 for volume in data cache repository tmp; do mount --bind "$volumes/$volume" "$root/$volume"; done
 mount -o remount,bind,ro "$root"
 exec chroot --userspec="$user" --groups= "$root" "$@"
