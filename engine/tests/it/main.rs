@@ -34,6 +34,7 @@ mod rewrite;
 mod s3;
 mod scale;
 mod scene;
+mod second_try;
 mod sftp;
 mod source;
 mod store;

@@ -47,7 +47,7 @@ pub(super) fn options() -> Options {
     }
 }
 
-fn forget(scene: &Scene, repository: &Repository, roots: Vec<RootId>) {
+pub(super) fn forget(scene: &Scene, repository: &Repository, roots: Vec<RootId>) {
     let presence = scene.announce(repository, Access::Exclusive);
     let right = presence.delete_right().expect("alone");
     let cancel = Cancel::new();
@@ -70,7 +70,7 @@ fn try_clean(
     scene.runtime.block_on(reclaim::run(repository, options, monitor, &cancel, planned))
 }
 
-fn clean(scene: &Scene, repository: &Repository, options: &Options) -> Report {
+pub(super) fn clean(scene: &Scene, repository: &Repository, options: &Options) -> Report {
     let report = try_clean(scene, repository, options, |_| {}).expect("cleaned up");
     assert!(report.packs_left.is_empty());
     report
