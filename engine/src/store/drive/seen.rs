@@ -7,10 +7,11 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::wire::File;
 use crate::store::remote::Stat;
@@ -28,8 +29,8 @@ pub(super) struct Seen(Mutex<All>);
 #[derive(Debug, Default)]
 struct All {
     files: HashMap<String, Known>,
-    /// Names of what was stored and was in no list yet.
-    fresh: HashSet<String>,
+    /// Names of what was stored and was in no list yet, and since when.
+    fresh: HashMap<String, Instant>,
     /// Ids of what was removed.
     gone: HashSet<String>,
     /// What was sent, and not yet looked at whether it is the only one of its name.
@@ -38,6 +39,8 @@ struct All {
 
 /// As many as are worth their memory; others are asked for by name.
 const MOST_FILES: usize = 20_000;
+/// No list is later than that.
+const LATE: Duration = Duration::from_mins(10);
 
 impl Known {
     pub(super) fn of(file: &File) -> Self {
@@ -67,7 +70,7 @@ impl Seen {
     /// A file was stored.
     pub(super) fn stored(&self, name: &str, known: &Known) {
         self.add(name, known);
-        self.all().fresh.insert(name.to_owned());
+        self.all().fresh.insert(name.to_owned(), Instant::now());
     }
 
     /// A file came in a list; false for what was removed.
@@ -95,7 +98,7 @@ impl Seen {
     /// What was stored, has a name that begins so, and was in no list yet.
     pub(super) fn unlisted(&self, prefix: &str) -> Vec<(String, Known)> {
         let all = self.all();
-        let fresh = all.fresh.iter().filter(|name| name.starts_with(prefix));
+        let fresh = all.fresh.keys().filter(|name| name.starts_with(prefix));
         fresh.filter_map(|name| Some((name.clone(), all.files.get(name)?.clone()))).collect()
     }
 
@@ -133,7 +136,8 @@ impl All {
     fn make_room(&mut self) {
         if self.files.len() >= MOST_FILES {
             let Self { files, fresh, .. } = self;
-            files.retain(|name, _| fresh.contains(name));
+            fresh.retain(|_, since| since.elapsed() < LATE);
+            files.retain(|name, _| fresh.contains_key(name));
         }
     }
 }
