@@ -17,13 +17,14 @@ struct Peer {
     used_for: &'static str,
 }
 
-const PEERS: [Peer; 8] = [
+const PEERS: [Peer; 9] = [
     Peer { program: "restic", package: "restic", used_for: "interop with live restic" },
     Peer { program: "setfattr", package: "attr", used_for: "extended attributes" },
     Peer { program: "setfacl", package: "acl", used_for: "access control lists" },
     Peer { program: "rclone", package: "rclone", used_for: "REST and WebDAV servers" },
     Peer { program: "ssh", package: "openssh-client", used_for: "stores behind SSH" },
     Peer { program: SFTP_SERVER, package: "openssh-sftp-server", used_for: "stores behind SSH" },
+    Peer { program: "fusermount3", package: "fuse3", used_for: "mounting without root" },
     Peer { program: "openssl", package: "openssl", used_for: "servers behind TLS" },
     Peer { program: "npm", package: "npm", used_for: "the emulator of Azure Blob Storage" },
 ];

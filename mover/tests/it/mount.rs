@@ -1,11 +1,12 @@
 //! Snapshots as a file system, where this machine lets us mount one.
 
 use std::{
+    ffi::CString,
     fs::{self, File},
     io::{BufRead, BufReader, Read},
-    os::unix::fs::MetadataExt,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -19,7 +20,7 @@ use windlass_testkit::{
     tree,
 };
 
-use crate::place::{Place, files, noise, skipped};
+use crate::place::{NOBODY, Place, files, noise, skipped};
 
 /// A running `windlass mount`.
 struct Mounted {
@@ -31,7 +32,10 @@ impl Mounted {
     fn start(place: &Place, args: &[&str]) -> Self {
         let at = place.path("mounted");
         fs::create_dir_all(&at).expect("made");
-        let mut command = place.command(&[&["mount", "mounted"], args].concat());
+        Self::of(place.command(&[&["mount", "mounted"], args].concat()), at)
+    }
+
+    fn of(mut command: Command, at: PathBuf) -> Self {
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
         let mut mounted = Self { child, at };
         let mut line = String::new();
@@ -240,4 +244,89 @@ fn damage_is_an_error_of_what_is_damaged() {
     mounted.signal(Signal::TERM);
     let (code, err) = mounted.ended();
     assert!(code == Some(0) && err.contains("damaged"), "{err}");
+}
+
+/// A command as somebody without privileges, in mounts of its own where everybody may open the
+/// device: in a container it may be root's alone, and a test leaves it as it is.
+fn as_somebody(place: &Place, command: &Command) -> Command {
+    const SCRIPT: &str = "mount --bind \"$0\" /dev/fuse && exec \"$@\"";
+    let mut own = Command::new("unshare");
+    own.args(["--mount", "--propagation", "private", "sh", "-c", SCRIPT]).arg(place.path("fuse"));
+    own.args(unprivileged()).arg(command.get_program()).args(command.get_args());
+    own.current_dir(place.dir.path()).stdin(Stdio::null()).env_clear().env("PATH", env!("PATH"));
+    own.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    own
+}
+
+fn unprivileged() -> [String; 4] {
+    let id = NOBODY.to_string();
+    ["setpriv".into(), format!("--reuid={id}"), format!("--regid={id}"), "--clear-groups".into()]
+}
+
+#[test]
+fn somebody_without_privileges_mounts_through_the_program_that_may() {
+    if !can_mount() {
+        return;
+    }
+    let can_run = |program: &str| Command::new(program).arg("--version").output().is_ok();
+    if let Some(missing) =
+        ["fusermount3", "unshare", "nsenter", "setpriv"].into_iter().find(|name| !can_run(name))
+    {
+        return skipped(&format!("mounting without root takes {missing}"));
+    }
+    let place = Place::with_repository();
+    place.write("src/large", &noise(2, 3_000_000));
+    place.done(&["backup", "src"]);
+    place.as_nobody(&mut Command::new("true"));
+    let device = CString::new(place.path("fuse").as_os_str().as_bytes()).expect("a path");
+    let (kind, mode) = (rustix::fs::FileType::CharacterDevice, rustix::fs::Mode::from(0o666));
+    let number = rustix::fs::makedev(10, 229);
+    rustix::fs::mknodat(rustix::fs::CWD, &device, kind, mode, number).expect("a device");
+    rustix::fs::chmod(&device, mode).expect("for all");
+    let at = place.path("mounted");
+    fs::create_dir(&at).expect("made");
+    std::os::unix::fs::chown(&at, Some(NOBODY), Some(NOBODY)).expect("theirs");
+
+    // Letting others in is for the administrator to allow.
+    let conf = fs::read_to_string("/etc/fuse.conf").unwrap_or_default();
+    if !conf.lines().any(|line| line.trim() == "user_allow_other") {
+        let all = place.command_for_all(&["mount", "mounted", "--allow-other"]);
+        let said = crate::place::Said::of(&mut as_somebody(&place, &all));
+        said.refused(1, &["user_allow_other", "/etc/fuse.conf"]);
+    }
+
+    let command = place.command_for_all(&["mount", "mounted"]);
+    let mut mounted = Mounted::of(as_somebody(&place, &command), at.clone());
+    let pid = mounted.child.id();
+    let mounts = |pid: u32| fs::read_to_string(format!("/proc/{pid}/mounts")).expect("told");
+    let line =
+        mounts(pid).lines().find(|line| line.contains(&*at.to_string_lossy())).map(str::to_owned);
+    let line = line.expect("it is mounted");
+    assert!(line.contains("fuse.windlass") && line.contains("nosuid"), "{line}");
+    assert!(line.contains(&format!("user_id={NOBODY}")), "{line}");
+    assert!(!mounted.is_mounted(), "it is theirs alone");
+    let inside = |words: &[&str]| {
+        let mut command = Command::new("nsenter");
+        command.args(["--mount", "--target", &pid.to_string()]).args(unprivileged());
+        command.args(words).current_dir("/").stdin(Stdio::null());
+        command
+    };
+    let large = at.join("snapshots/latest/src/large");
+    let large = large.to_str().expect("UTF-8");
+    let shown = inside(&["cat", large]).output().expect("runs");
+    assert!(shown.status.success() && shown.stdout == noise(2, 3_000_000), "{:?}", shown.stderr);
+
+    // Somebody has a file open, and waits for nothing but the end of its input.
+    let mut holder = inside(&["sh", "-c", "exec 3<\"$0\"; echo open; read end", large]);
+    let mut holder = holder.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("runs");
+    let mut said = String::new();
+    let out = holder.stdout.as_mut().expect("a pipe");
+    BufReader::new(out).read_line(&mut said).expect("a line");
+    assert_eq!(said, "open\n");
+    mounted.signal(Signal::TERM);
+    assert_eq!(mounted.ended(), (Some(0), String::new()));
+    assert!(!mounts(holder.id()).contains(&*at.to_string_lossy()), "no dead mount stays");
+    drop(holder.stdin.take());
+    holder.wait().expect("ends");
+    assert!(files(&place.path("repo/locks")).is_empty());
 }

@@ -88,6 +88,11 @@ impl Place {
     /// Runs it as a user without privileges, who may read the repository and write into the
     /// directory of the place; as ourselves where we have none.
     pub(crate) fn run_as_nobody<A: AsRef<OsStr>>(&self, args: &[A]) -> Said {
+        Said::of(self.as_nobody(&mut self.command_for_all(args)))
+    }
+
+    /// The program on the repository of this place, where everybody may run it.
+    pub(crate) fn command_for_all<A: AsRef<OsStr>>(&self, args: &[A]) -> Command {
         let ours = self.command(args);
         // The program may lie where only we may go.
         let program = self.path("windlass");
@@ -97,7 +102,7 @@ impl Place {
         let mut command = Command::new(program);
         command.args(args).current_dir(self.dir.path()).stdin(Stdio::null()).env_clear();
         command.envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        Said::of(self.as_nobody(&mut command))
+        command
     }
 
     /// The same for any program.
