@@ -335,11 +335,11 @@ fn restore(task: &Task, top: ChunkKey, entry: Option<Entry>) -> Result<Report, R
 fn transfer(task: &Task, top: &Arc<Folder>, directory: Directory) {
     let capabilities = task.store.capabilities();
     let fetchers = capabilities.connections.clamp(1, MOST_FETCHERS);
-    let budget = Budget::new(task.in_flight);
     let limits = match capabilities.remote {
         true => Limits::remote(task.in_flight),
         false => Limits::LOCAL,
     };
+    let budget = Budget::new(limits.in_flight());
     let (ahead, requests) = ahead::channel();
     let (planned, spans) = mpsc::sync_channel(task.cpus * 2);
     let spans = work::Queue::new(spans);

@@ -6,12 +6,12 @@
 //!
 //! Here because a call into the C library is unsafe code, and this crate is the one that has some.
 
-/// Makes blocks from 128 KiB up go back to the system when they are freed, and threads share two
+/// Makes blocks from 512 KiB up go back to the system when they are freed, and threads share two
 /// heaps. For programs, at the start of `main`; does nothing where the C library is not glibc.
 pub fn return_large_blocks() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
-        const LARGE_BYTES: libc::c_int = 128 << 10;
+        const LARGE_BYTES: libc::c_int = 512 << 10;
         const HEAPS: libc::c_int = 2;
         // SAFETY: mallopt only stores a number for later allocations, and takes its own lock.
         // Setting the threshold also stops glibc from moving it.

@@ -47,6 +47,11 @@ impl Limits {
     pub(super) fn remote(in_flight: usize) -> Self {
         Self { gap_bytes: 1 << 20, span_bytes: (in_flight as u64 / 3).clamp(1 << 20, 20 << 20) }
     }
+
+    /// Bytes that were asked for and are not used yet.
+    pub(super) fn in_flight(&self) -> usize {
+        usize::try_from(3 * self.span_bytes).unwrap_or(usize::MAX)
+    }
 }
 
 /// Groups uses into spans, by pack and offset.

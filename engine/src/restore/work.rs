@@ -150,6 +150,8 @@ impl Worker<'_> {
             }
             Work::Loaded { span, bytes, held } => {
                 self.span(&span, bytes.as_deref().map_err(drop));
+                // Whoever waits for the budget finds the room free.
+                drop(bytes);
                 drop(held);
             }
             Work::Files(files) => files.iter().for_each(|file| file.end_unwritten(task)),
@@ -170,6 +172,9 @@ impl Worker<'_> {
         while let Some(one) = span.uses.get(first) {
             if self.task.is_stopped() {
                 return;
+            }
+            if self.plain.len() + one.at.raw_bytes as usize > 2 * BATCH_BYTES {
+                self.write_batch(span);
             }
             let same = span.uses[first..].iter().take_while(|other| other.key == one.key).count();
             let uses = first..first + same;

@@ -15,6 +15,7 @@ mod fault;
 mod head;
 #[cfg(any(feature = "gdrive", feature = "swift"))]
 mod kept;
+mod room;
 mod tls;
 mod watch;
 #[cfg(any(
@@ -50,6 +51,7 @@ pub(super) use head::authorization;
 pub(super) use head::{asked_pause, is_page};
 #[cfg(any(feature = "gdrive", feature = "swift"))]
 pub(super) use kept::Kept;
+pub(super) use room::Rooms;
 #[cfg(any(feature = "azure", feature = "gcs", feature = "webdav"))]
 pub(super) use witness::seen;
 #[cfg(any(
@@ -79,6 +81,7 @@ pub struct Transport {
     stuck_after: Duration,
     limiter: Arc<Limiter>,
     observer: Observer,
+    rooms: Rooms,
 }
 
 /// What differs between services.
@@ -132,7 +135,14 @@ impl Transport {
             stuck_after: settings.stuck_after,
             limiter: Arc::clone(limiter),
             observer: observer.clone(),
+            rooms: Rooms::default(),
         })
+    }
+
+    /// Room for what comes in.
+    #[cfg(feature = "s3")]
+    pub(super) fn rooms(&self) -> &Rooms {
+        &self.rooms
     }
 
     /// Sends a request and waits for the head of its answer. The body that comes with it fails
@@ -149,6 +159,7 @@ impl Transport {
         let method = request.method().as_str().to_owned();
         let target = target(request.uri());
         let watch = Watch::new(self.stuck_after);
+        let under_way = self.rooms.expect();
         let request = request.map(|body| {
             reqwest::Body::wrap(Outgoing::new(body, Arc::clone(&self.limiter), watch.clone()))
         });
@@ -171,7 +182,7 @@ impl Transport {
         event.status = Some(answer.status().as_u16());
         let answer = http::Response::<reqwest::Body>::from(answer);
         let limiter = Arc::clone(&self.limiter);
-        Ok(answer.map(|body| Incoming::new(body, limiter, event, self.observer.clone())))
+        Ok(answer.map(|body| Incoming::new(body, limiter, under_way, event, self.observer.clone())))
     }
 }
 

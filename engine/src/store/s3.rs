@@ -37,7 +37,7 @@ use aws_sdk_s3::{
     },
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::HeaderValue;
 use md5::{Digest, Md5};
 use tokio::sync::Mutex;
@@ -45,7 +45,7 @@ use tokio::sync::Mutex;
 use self::{known::Known, refusal::Refusal, region::Endpoint, wire::Wire};
 use super::{
     Existing, Failure, Range, StoreError,
-    http::{HttpError, Transport, Tuning},
+    http::{HttpError, Rooms, Transport, Tuning},
     limit::Limiter,
     location,
     remote::{Page, PutRules, Remote, Row, Stat, Traits},
@@ -74,6 +74,7 @@ pub struct S3Remote {
     settings: S3,
     endpoint: Endpoint,
     http: SharedHttpClient,
+    rooms: Rooms,
     clock: Arc<dyn Clock>,
     connected: Mutex<Option<Connected>>,
     /// Whether the server knows how to refuse a name that is taken.
@@ -110,6 +111,7 @@ impl S3Remote {
             location: location.clone(),
             settings: settings.s3.clone(),
             endpoint: Endpoint::new(&location.endpoint, location.plain_http),
+            rooms: transport.rooms().clone(),
             http: Wire::client(transport, user_agent),
             clock,
             connected: Mutex::default(),
@@ -231,18 +233,17 @@ impl S3Remote {
         if len.is_some_and(|len| len > MOST_BYTES) {
             return Err(Err(too_long()));
         }
-        let mut bytes =
-            BytesMut::with_capacity(len.and_then(|len| len.try_into().ok()).unwrap_or(0));
+        let mut bytes = self.rooms.take(len.and_then(|len| len.try_into().ok()).unwrap_or(0));
         let mut body = answer.body;
         while let Some(piece) = body.next().await {
             let piece = piece.map_err(|error| Err(lost(name, error)))?;
             if (bytes.len() + piece.len()) as u64 > MOST_BYTES {
                 return Err(Err(too_long()));
             }
-            bytes.extend_from_slice(&piece);
+            bytes.push(&piece);
         }
         if page {
-            return Err(Ok(Refusal::page(&bytes, 200)));
+            return Err(Ok(Refusal::page(bytes.as_ref(), 200)));
         }
         if len.is_some_and(|len| len != bytes.len() as u64) {
             let why = format!("the answer ended after {} bytes", bytes.len());

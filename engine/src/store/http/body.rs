@@ -7,11 +7,15 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Sleep, sleep_until};
 
-use super::{Ending, HttpError, watch::Watch};
+use super::{
+    Ending, HttpError,
+    room::{Room, UnderWay},
+    watch::Watch,
+};
 use crate::store::{
     limit::{Direction, Limiter, PIECE_BYTES},
     trace::Observer,
@@ -90,6 +94,7 @@ where
 pub struct Incoming {
     inner: reqwest::Body,
     limiter: Arc<Limiter>,
+    under_way: UnderWay,
     observer: Observer,
     ending: Ending,
     /// Ends when the answer has stood still for too long.
@@ -102,12 +107,13 @@ impl Incoming {
     pub(super) fn new(
         inner: reqwest::Body,
         limiter: Arc<Limiter>,
+        under_way: UnderWay,
         ending: Ending,
         observer: Observer,
     ) -> Self {
         ending.watch.progress(None);
         let alarm = Box::pin(sleep_until(ending.watch.deadline()));
-        Self { inner, limiter, observer, ending, alarm, held: None }
+        Self { inner, limiter, under_way, observer, ending, alarm, held: None }
     }
 
     /// All of it, which may be at most `most` bytes; more is an error.
@@ -117,28 +123,30 @@ impl Incoming {
             return Err(HttpError::TooLong(most));
         }
         let mut first = Bytes::new();
-        let mut whole = BytesMut::new();
+        let mut whole = None;
         while let Some(frame) =
             std::future::poll_fn(|context| Pin::new(&mut self).poll_frame(context)).await
         {
             let Ok(data) = frame?.into_data() else { continue };
-            if whole.len() + first.len() + data.len() > most {
+            let before = whole.as_ref().map_or(first.len(), Room::len);
+            if before + data.len() > most {
                 return Err(HttpError::TooLong(most));
             }
             // An answer in one piece is not copied.
-            if first.is_empty() && whole.is_empty() {
+            if before == 0 {
                 first = data;
                 continue;
             }
-            if whole.is_empty() {
+            let whole = whole.get_or_insert_with(|| {
                 let expected = usize::try_from(hint.upper().unwrap_or(0)).unwrap_or(0);
-                whole.reserve(expected.min(most).max(first.len() + data.len()));
-                whole.extend_from_slice(&first);
-                first = Bytes::new();
-            }
-            whole.extend_from_slice(&data);
+                let mut whole =
+                    self.under_way.rooms().take(expected.min(most).max(before + data.len()));
+                whole.push(&std::mem::take(&mut first));
+                whole
+            });
+            whole.push(&data);
         }
-        Ok(if whole.is_empty() { first } else { whole.freeze() })
+        Ok(whole.map_or(first, Room::freeze))
     }
 }
 
