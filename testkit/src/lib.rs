@@ -5,6 +5,7 @@
 //!
 //! Invariants: everything random is a function of a seed.
 
+pub mod b2;
 pub mod bare;
 pub mod compare;
 pub mod conformance;

@@ -39,7 +39,7 @@ pub(crate) fn settings(
         }
         Scheme::Azure => settings.azure = buckets::azure(&mut options, variables)?,
         Scheme::Gcs => settings.gcs = buckets::gcs(&mut options, variables)?,
-        Scheme::B2 => settings.b2 = buckets::b2(variables)?,
+        Scheme::B2 => settings.b2 = buckets::b2(&mut options, variables)?,
         Scheme::Swift => settings.swift = buckets::swift(variables)?,
         Scheme::Rest => settings.rest = servers::rest(variables)?,
         Scheme::Sftp => settings.sftp = servers::sftp(&mut options),

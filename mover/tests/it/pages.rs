@@ -6,11 +6,13 @@
 use std::{env, fs, os::unix::fs::symlink, path::Path, process::Command};
 
 use windlass_testkit::{
+    b2::B2Server,
     drive::{self, DriveServer},
     s3::{KEY_ID, S3Server, SECRET_KEY},
     server::{
         Availability,
         azurite::{self, Azurite},
+        fake_gcs::FakeGcs,
         find,
         rclone::Rclone,
         sshd::SftpServer,
@@ -86,6 +88,16 @@ fn what_the_pages_say_of_stores_in_this_process_works_as_pasted() {
         ],
     );
 
+    let b2 = B2Server::start();
+    let keys = format!("B2_ACCOUNT_ID={KEY_ID} B2_ACCOUNT_KEY={SECRET_KEY}");
+    paste(
+        "b2.md",
+        &[
+            ("B2_ACCOUNT_ID=… B2_ACCOUNT_KEY=…", &keys),
+            ("windlass ", &format!("windlass -o b2.endpoint={} ", b2.address())),
+        ],
+    );
+
     let swift = SwiftServer::start();
     let login = format!("OS_USERNAME={} OS_PASSWORD='{}'", swift::USER, swift::KEY);
     paste(
@@ -134,5 +146,17 @@ fn what_the_pages_say_of_real_servers_works_as_pasted() {
             azurite::KEY
         );
         paste("azure.md", &[("AZURE_ACCOUNT_NAME=… AZURE_ACCOUNT_KEY=…", &login)]);
+    }
+    let robot = DriveServer::start().robot(scratch.path());
+    if let (Some(emulator), Some(robot)) = (FakeGcs::find(), robot) {
+        let data = scratch.path().join("gcs");
+        fs::create_dir(&data).expect("made");
+        let server = emulator.serve(&data, scratch.path());
+        // What the key signs is not looked at by the emulator.
+        let keyed = format!(
+            "echo '{robot}' > ~/key.json\nexport STORAGE_EMULATOR_HOST=http://{} GOOGLE_PROJECT_ID=p",
+            server.address()
+        );
+        paste("gcs.md", &[("export GOOGLE_PROJECT_ID=…", &keyed)]);
     }
 }

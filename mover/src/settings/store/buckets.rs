@@ -68,11 +68,12 @@ fn usual_google_file(variables: &Variables) -> Option<PathBuf> {
     Some(home.join(".config/gcloud/application_default_credentials.json"))
 }
 
-pub(super) fn b2(variables: &Variables) -> Result<B2, Failure> {
+pub(super) fn b2(options: &mut Options, variables: &Variables) -> Result<B2, Failure> {
+    let usual = B2::default();
     Ok(B2 {
         key_id: variables.plain("B2_ACCOUNT_ID")?,
         key: secret(variables, "B2_ACCOUNT_KEY")?,
-        ..B2::default()
+        account_service: options.text("endpoint").unwrap_or(usual.account_service),
     })
 }
 
@@ -149,6 +150,8 @@ mod tests {
         let mut options = Options::of(Scheme::Azure, &Extended::default());
         let azure = azure(&mut options, &variables).expect("settings");
         assert!(azure.credentials.command_line && azure.account.as_deref() == Some("name"));
-        assert!(!format!("{azure:?}{:?}", b2(&variables).expect("settings")).contains("hush"));
+        let mut options = Options::of(Scheme::B2, &Extended::default());
+        let b2 = b2(&mut options, &variables).expect("settings");
+        assert!(!format!("{azure:?}{b2:?}").contains("hush"));
     }
 }
