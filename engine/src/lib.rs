@@ -107,6 +107,15 @@ pub mod restore;
 pub mod retention;
 pub mod rewrite;
 pub mod source;
+#[cfg_attr(
+    not(feature = "default"),
+    allow(
+        dead_code,
+        unused_imports,
+        unused_variables,
+        reason = "what stores share is not used by each of them"
+    )
+)]
 pub mod store;
 pub mod target;
 

@@ -13,18 +13,10 @@
 mod body;
 mod fault;
 mod head;
-#[cfg(any(feature = "gdrive", feature = "swift"))]
 mod kept;
 mod room;
 mod tls;
 mod watch;
-#[cfg(any(
-    feature = "azure",
-    feature = "gcs",
-    feature = "gdrive",
-    feature = "swift",
-    feature = "webdav"
-))]
 mod witness;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -37,30 +29,11 @@ use tokio::time::Instant;
 pub use body::Incoming;
 pub use fault::HttpError;
 pub(super) use fault::find;
-#[cfg(any(feature = "b2", feature = "rest", feature = "webdav"))]
 pub(super) use head::authorization;
-#[cfg(any(
-    feature = "azure",
-    feature = "b2",
-    feature = "gcs",
-    feature = "gdrive",
-    feature = "rest",
-    feature = "swift",
-    feature = "webdav"
-))]
 pub(super) use head::{asked_pause, is_page};
-#[cfg(any(feature = "gdrive", feature = "swift"))]
 pub(super) use kept::Kept;
 pub(super) use room::Rooms;
-#[cfg(any(feature = "azure", feature = "gcs", feature = "webdav"))]
 pub(super) use witness::seen;
-#[cfg(any(
-    feature = "azure",
-    feature = "gcs",
-    feature = "gdrive",
-    feature = "swift",
-    feature = "webdav"
-))]
 pub(super) use witness::{Meaning, Seen};
 
 use self::{body::Outgoing, watch::Watch};
@@ -140,7 +113,6 @@ impl Transport {
     }
 
     /// Room for what comes in.
-    #[cfg(feature = "s3")]
     pub(super) fn rooms(&self) -> &Rooms {
         &self.rooms
     }

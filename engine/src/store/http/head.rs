@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-#[cfg(any(feature = "b2", feature = "rest", feature = "webdav"))]
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{
     HeaderMap,
@@ -10,7 +9,6 @@ use http::{
 };
 use jiff::fmt::rfc2822;
 
-#[cfg(any(feature = "b2", feature = "rest", feature = "webdav"))]
 use crate::store::location::Login;
 
 /// Whether a person is meant to read this in a browser.
@@ -21,7 +19,6 @@ pub(in crate::store) fn is_page(headers: &HeaderMap) -> bool {
 }
 
 /// A user and a password, as they are shown to a server. Nothing prints it.
-#[cfg(any(feature = "b2", feature = "rest", feature = "webdav"))]
 pub(in crate::store) fn authorization(login: &Login) -> Result<http::HeaderValue, &'static str> {
     let mut plain = format!("{}:", login.user).into_bytes();
     plain.extend_from_slice(login.password.expose());
