@@ -139,6 +139,10 @@ fn debian(below: &Path, bin: &Path, command: &str, [name, path]: [&str; 2]) -> R
 }
 
 fn link(target: &Path, name: &Path) -> Result<(), String> {
+    // One of a target directory that has been moved since leads nowhere.
+    if name.is_symlink() {
+        fs::remove_file(name).map_err(|error| error.to_string())?;
+    }
     std::os::unix::fs::symlink(target, name).map_err(|error| error.to_string())
 }
 
