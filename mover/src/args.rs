@@ -84,7 +84,7 @@ pub(crate) struct GlobalArgs {
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) repository_file: Option<PathBuf>,
     /// kopia's configuration of a connection, whose repository is to be read; the same as -r
-    /// kopia:FILE
+    /// kopia:FILE. Without one, -r 'kopia:s3 --bucket=…' and the like take kopia's own flags
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) kopia_config: Option<PathBuf>,
     /// File to read the password from [env: WINDLASS_PASSWORD_FILE, RESTIC_PASSWORD_FILE,

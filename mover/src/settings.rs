@@ -43,7 +43,7 @@ use transport::Transport;
 const MOST_FILE_BYTES: u64 = 64 << 20;
 /// Files that are read at the same time at most.
 const MOST_READERS: u64 = 1024;
-/// What is before the file of a connection in a location.
+/// What is before the file of a connection, or kopia's words for a storage, in a location.
 const CONNECTION: &str = "kopia:";
 /// How large packs are where nothing was said.
 const PACK_MIB: u64 = 16;
@@ -149,20 +149,20 @@ impl Settings {
     /// The repository to work on.
     pub(crate) fn chosen(&self) -> Result<Chosen, Failure> {
         if let Some(text) = self.global.repo.as_deref().filter(|text| !text.is_empty()) {
-            return chosen_by(text);
+            return chosen_by(text, &self.variables);
         }
         if let Some(file) = &self.global.repository_file {
-            return location_in(file);
+            return location_in(file, &self.variables);
         }
         if let Some(file) = &self.global.kopia_config {
             return Ok(Chosen::Connected(Box::new(Connection::read(file)?)));
         }
         for prefix in environment::PREFIXES {
             if let Some(text) = self.variables.of(prefix, "REPOSITORY")? {
-                return chosen_by(&text);
+                return chosen_by(&text, &self.variables);
             }
             if let Some(file) = self.variables.path_of(prefix, "REPOSITORY_FILE") {
-                return location_in(&file);
+                return location_in(&file, &self.variables);
             }
         }
         Ok(Chosen::Default(DefaultRepository::of(&self.variables)?))
@@ -252,7 +252,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     Ok(data)
 }
 
-fn location_in(file: &Path) -> Result<Chosen, Failure> {
+fn location_in(file: &Path, variables: &Variables) -> Result<Chosen, Failure> {
     let text = read_text(file)?;
     if text.is_empty() {
         return Err(Failure::input(
@@ -260,13 +260,13 @@ fn location_in(file: &Path) -> Result<Chosen, Failure> {
             "write the location into its first line",
         ));
     }
-    chosen_by(&text)
+    chosen_by(&text, variables)
 }
 
 /// What a location names.
-fn chosen_by(text: &str) -> Result<Chosen, Failure> {
+fn chosen_by(text: &str, variables: &Variables) -> Result<Chosen, Failure> {
     match text.strip_prefix(CONNECTION) {
-        Some(file) => Ok(Chosen::Connected(Box::new(Connection::read(Path::new(file))?))),
+        Some(text) => Ok(Chosen::Connected(Box::new(Connection::of(text, variables)?))),
         None => Ok(Chosen::Given(location::parse(text)?)),
     }
 }

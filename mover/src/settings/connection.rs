@@ -7,6 +7,7 @@
 //!
 //! Not here: kopia's caches and its identity, which only its own client needs.
 
+mod flags;
 mod storage;
 
 use std::{
@@ -19,7 +20,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use windlass_engine::store::{location::Location, settings::StoreSettings};
 
-use super::read;
+use super::{environment::Variables, read};
 use crate::failure::Failure;
 use storage::Storage;
 
@@ -27,7 +28,8 @@ use storage::Storage;
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) location: Location,
-    file: PathBuf,
+    /// Where it was read; `None` if kopia's words were given.
+    file: Option<PathBuf>,
     storage: Storage,
 }
 
@@ -43,6 +45,16 @@ struct Document {
 const PASSWORD_SUFFIX: &str = ".kopia-password";
 
 impl Connection {
+    /// By what was given: a file, or a kind of storage and kopia's flags for it.
+    pub(crate) fn of(text: &str, variables: &Variables) -> Result<Self, Failure> {
+        let Some(storage) = flags::storage(text, variables) else {
+            return Self::read(Path::new(text));
+        };
+        let unusable = |why: String| Failure::input(format!("kopia:… is unusable: {why}"), "");
+        let storage = Storage::parse(storage?, &unusable)?;
+        Ok(Self { location: storage.location()?, file: None, storage })
+    }
+
     /// Reads `repository.config`, or the storage part of it alone.
     pub(crate) fn read(file: &Path) -> Result<Self, Failure> {
         let text = read(file)?;
@@ -66,7 +78,7 @@ impl Connection {
             None => serde_json::from_slice(&text).map_err(|error| unusable(error.to_string()))?,
         };
         let storage = Storage::parse(storage, &unusable)?;
-        Ok(Self { location: storage.location()?, file: file.to_owned(), storage })
+        Ok(Self { location: storage.location()?, file: Some(file.to_owned()), storage })
     }
 
     /// These settings with what the configuration says.
@@ -76,7 +88,8 @@ impl Connection {
 
     /// The password that kopia keeps beside the file, if it does.
     pub(crate) fn password(&self) -> Result<Option<String>, Failure> {
-        let mut name = self.file.clone().into_os_string();
+        let Some(file) = self.file.clone() else { return Ok(None) };
+        let mut name = file.into_os_string();
         name.push(PASSWORD_SUFFIX);
         let path = PathBuf::from(name);
         let kept = match fs::metadata(&path) {

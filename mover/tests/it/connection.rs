@@ -106,6 +106,12 @@ fn what_kopia_put_into_a_bucket_is_restored_by_its_configuration() {
         // The same as a location, of which the cache knows already.
         let location = format!("kopia:{config}");
         check(&place, &["-r", &location], &source, &format!("again-{number}"));
+        // By the words that kopia was given itself, and the password in another way.
+        place.write("password", PASSWORD.as_bytes());
+        let password = place.path("password");
+        let words = format!("kopia:{}", storage.join(" "));
+        let words = ["-r", &words, "--password-file", password.to_str().expect("UTF-8")];
+        check(&place, &words, &source, &format!("by-words-{number}"));
     }
 }
 
