@@ -68,6 +68,12 @@ pub(super) fn holds(file: &File, bytes: &Bytes) -> bool {
     size == Some(bytes.len() as u64) && file.md5_checksum.as_deref() == Some(digest.as_str())
 }
 
+/// Of a new file, or of what replaces the content of `id`.
+fn begin(wire: &Wire, id: &str, kind: &str) -> Ask {
+    let url = wire.uploads(id, &[("uploadType", kind), ("fields", FIELDS)]);
+    if id.is_empty() { Ask::post(url) } else { Ask::patch(url) }
+}
+
 /// Description and content in one request.
 async fn small(
     wire: &Wire,
@@ -91,9 +97,8 @@ async fn small(
     body.put(format!("\r\n--{boundary}--\r\n").as_bytes());
     let kind = HeaderValue::try_from(format!("multipart/related; boundary={boundary}"));
     let kind = kind.map_err(|error| failed(error.to_string()))?;
-    let url = wire.uploads(id, &[("uploadType", "multipart"), ("fields", FIELDS)]);
-    let ask = if id.is_empty() { Ask::post(url) } else { Ask::patch(url) };
-    Ok(wire.ask(call, ask.with(CONTENT_TYPE, kind).sending(body.freeze())).await?.1)
+    let ask = begin(wire, id, "multipart").with(CONTENT_TYPE, kind).sending(body.freeze());
+    Ok(wire.ask(call, ask).await?.1)
 }
 
 /// The description first, which is answered with where the content goes.
@@ -104,9 +109,7 @@ async fn large(
     description: &Value,
     bytes: &Bytes,
 ) -> Result<Bytes, StoreError> {
-    let url = wire.uploads(id, &[("uploadType", "resumable"), ("fields", FIELDS)]);
-    let ask = if id.is_empty() { Ask::post(url) } else { Ask::patch(url) };
-    let ask = ask
+    let ask = begin(wire, id, "resumable")
         .json(description)
         .with(HeaderName::from_static("x-upload-content-type"), HeaderValue::from_static(KIND))
         .with(HeaderName::from_static("x-upload-content-length"), HeaderValue::from(bytes.len()));

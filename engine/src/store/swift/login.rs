@@ -176,7 +176,7 @@ impl Attempt<'_> {
 
     fn parsed<T: for<'d> Deserialize<'d>>(&self, body: &Bytes) -> Result<T, StoreError> {
         serde_json::from_slice(body)
-            .map_err(|error| self.refuse(format!("the answer to the login is not usable: {error}")))
+            .map_err(|_secret| self.refuse("the answer to the login is not usable"))
     }
 
     fn header(&self, answer: &Response<Bytes>, name: &str) -> Result<String, StoreError> {
