@@ -3,7 +3,8 @@
 //! Invariants: every test sees that its faults have happened, and restic agrees with what was
 //! stored, over the same bucket without the proxy.
 //!
-//! `WINDLASS_BAD_DAY_MIB=1024` makes the source so large; 42 MiB are enough for every fault.
+//! `WINDLASS_BAD_DAY_MIB=1024` makes the source so large, and what happens to data happens again for
+//! every 42 MiB, which are enough for each fault once.
 
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ struct BadDay {
     cloud: Cloud,
     toxic: Toxic,
     scene: Scene,
+    /// How often what happens to data does.
+    rounds: usize,
 }
 
 impl BadDay {
@@ -24,7 +27,7 @@ impl BadDay {
         let cloud = Cloud::new();
         let scene = Scene::new();
         let mebibytes = std::env::var("WINDLASS_BAD_DAY_MIB").ok();
-        let mebibytes = mebibytes.and_then(|text| text.parse().ok()).unwrap_or(42_u64);
+        let mebibytes = mebibytes.and_then(|text| text.parse().ok()).unwrap_or(LEAST_MIB);
         for number in 0..mebibytes.div_ceil(LARGE_MIB) {
             scene.write(&format!("large {number}"), noise(number, (LARGE_MIB as usize) << 20));
         }
@@ -33,7 +36,16 @@ impl BadDay {
         }
         scene::init(&place(&location(cloud.address(), "bucket/r"), &settings()), Version::V2);
         let toxic = Toxic::before(cloud.address());
-        Self { cloud, toxic, scene }
+        let rounds = usize::try_from(mebibytes / LEAST_MIB).expect("a number");
+        Self { cloud, toxic, scene, rounds }
+    }
+
+    /// Orders a fault of packs in each round.
+    fn spoil_packs(&self, method: &str, skip: usize, times: usize, poison: &Poison) {
+        for round in 0..self.rounds {
+            // Those spoilt before are not counted.
+            self.toxic.add(Dose::of(method, "/data/", skip + 2 * round, times, poison.clone()));
+        }
     }
 
     /// Backs up and restores through the proxy; then restic looks at it directly.
@@ -59,7 +71,9 @@ impl BadDay {
 }
 
 const USUAL: Duration = Duration::from_secs(300);
-/// One large file of the source.
+/// The source, unless it is to be larger.
+const LEAST_MIB: u64 = 42;
+/// One large file of it.
 const LARGE_MIB: u64 = 7;
 
 #[test]
@@ -70,7 +84,7 @@ fn a_backup_survives_latency() {
         day.scene.try_open_at(&place(&location(day.toxic.address(), "bucket/r"), &settings()));
     drop(repository.expect("opened"));
     day.toxic.clear();
-    day.toxic.add(Dose::of("PUT", "/data/", 1, 2, Poison::Latency(Duration::from_secs(1))));
+    day.spoil_packs("PUT", 1, 2, &Poison::Latency(Duration::from_secs(1)));
     day.toxic.add(Dose::of("", "", 0, 12, Poison::Latency(Duration::from_millis(200))));
     day.check(USUAL);
 }
@@ -78,14 +92,14 @@ fn a_backup_survives_latency() {
 #[test]
 fn a_backup_survives_resets_and_lost_answers() {
     let day = BadDay::new();
-    day.toxic.add(Dose::of("PUT", "/data/", 0, 2, Poison::Reset));
-    day.toxic.add(Dose::of("PUT", "/data/", 0, 2, Poison::LoseAnswer));
+    day.spoil_packs("PUT", 0, 2, &Poison::Reset);
+    day.spoil_packs("PUT", 0, 2, &Poison::LoseAnswer);
     day.toxic.add(Dose::of("PUT", "/index/", 0, 1, Poison::LoseAnswer));
     day.toxic.add(Dose::of("PUT", "/snapshots/", 0, 1, Poison::LoseAnswer));
     day.toxic.add(Dose::of("PUT", "/locks/", 0, 1, Poison::LoseAnswer));
     day.toxic.add(Dose::of("DELETE", "/locks/", 0, 1, Poison::LoseAnswer));
     day.toxic.add(Dose::of("GET", "list-type=2", 0, 1, Poison::Reset));
-    day.toxic.add(Dose::of("GET", "/data/", 1, 2, Poison::Reset));
+    day.spoil_packs("GET", 1, 2, &Poison::Reset);
     day.check(USUAL);
 }
 
@@ -93,7 +107,7 @@ fn a_backup_survives_resets_and_lost_answers() {
 fn a_backup_survives_a_store_that_asks_for_less() {
     let day = BadDay::new();
     day.toxic.add(Dose::of("", "", 3, 6, Poison::Busy { retry_after: None }));
-    day.toxic.add(Dose::of("PUT", "/data/", 1, 2, Poison::Busy { retry_after: Some(1) }));
+    day.spoil_packs("PUT", 1, 2, &Poison::Busy { retry_after: Some(1) });
     day.check(USUAL);
 }
 
@@ -102,7 +116,7 @@ fn a_backup_survives_answers_that_end_half_way() {
     let day = BadDay::new();
     day.toxic.add(Dose::of("GET", "/config", 0, 1, Poison::Truncate));
     day.toxic.add(Dose::of("GET", "list-type=2", 0, 2, Poison::Truncate));
-    day.toxic.add(Dose::of("GET", "/data/", 0, 3, Poison::Truncate));
+    day.spoil_packs("GET", 0, 3, &Poison::Truncate);
     day.check(USUAL);
 }
 
@@ -111,7 +125,7 @@ fn a_backup_survives_answers_that_stand_still() {
     let day = BadDay::new();
     day.toxic.add(Dose::of("GET", "/keys/", 0, 1, Poison::Stall));
     day.toxic.add(Dose::of("GET", "list-type=2", 1, 1, Poison::Stall));
-    day.toxic.add(Dose::of("GET", "/data/", 1, 1, Poison::Stall));
+    day.spoil_packs("GET", 1, 1, &Poison::Stall);
     day.check(Duration::from_secs(2));
 }
 
