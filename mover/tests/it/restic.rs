@@ -171,7 +171,8 @@ fn a_repository_can_be_created_that_cuts_as_another_one_does() {
         done(&["-r", repository, "backup", "src"]);
     }
     let chunks = |repository| chunks_of(&place, repository);
-    assert!(chunks("theirs").len() > 5, "{:?}", chunks("theirs"));
+    // How many there are is up to the polynomial, but no chunk is as long as the file.
+    assert!(chunks("theirs").len() > 1, "{:?}", chunks("theirs"));
     assert_eq!(chunks("theirs"), chunks("ours from theirs"));
     assert_eq!(chunks("ours"), chunks("theirs from ours"));
     assert_ne!(chunks("ours"), chunks("theirs"));

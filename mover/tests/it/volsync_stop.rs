@@ -132,7 +132,7 @@ fn a_pod_that_vanishes_at_any_moment_is_followed_by_one_that_needs_no_help() {
     pod.write("data/large", &noise(0, 8_000_000));
     let began = Instant::now();
     pod.done(&["backup", "prune"]);
-    let whole = began.elapsed();
+    let mut whole = began.elapsed();
     let mut killed = 0;
     for round in 1..=ROUNDS {
         pod.write("data/large", &noise(round, 8_000_000));
@@ -141,7 +141,10 @@ fn a_pod_that_vanishes_at_any_moment_is_followed_by_one_that_needs_no_help() {
         std::thread::sleep(whole.mul_f64((round as f64 - 0.5) / ROUNDS as f64));
         child.kill().expect("killed");
         killed += u64::from(child.wait().expect("ends").code().is_none());
+        let began = Instant::now();
         let said = pod.done(&["backup", "prune"]);
+        // The machine may have had more to do before.
+        whole = whole.min(began.elapsed());
         assert!(files(&pod.path("repo/locks")).is_empty(), "round {round}: {said:?}");
         assert_eq!(pod.snapshots().len(), 1, "round {round}: {said:?}");
         fs::remove_file(pod.path("data/large")).expect("removed");
@@ -149,6 +152,6 @@ fn a_pod_that_vanishes_at_any_moment_is_followed_by_one_that_needs_no_help() {
         let restored = fs::read(pod.path("data/large")).expect("restored");
         assert!(restored == noise(round, 8_000_000), "round {round}");
     }
-    assert!(killed >= ROUNDS / 2, "only {killed} were killed while they ran");
+    assert!(killed > ROUNDS / 3, "only {killed} were killed while they ran");
     pod.place.done(&["check", "--read-data"]);
 }
