@@ -45,7 +45,7 @@ impl Limits {
     /// For a store at the end of a network, where another read costs milliseconds: a pack is read
     /// at once if three such reads fit into `in_flight` bytes.
     pub(super) fn remote(in_flight: usize) -> Self {
-        Self { gap_bytes: 1 << 20, span_bytes: (in_flight as u64 / 3).clamp(1 << 20, 20 << 20) }
+        Self { gap_bytes: 1 << 20, span_bytes: (in_flight as u64 / 3).clamp(1 << 20, 18 << 20) }
     }
 
     /// Bytes that were asked for and are not used yet.
@@ -56,7 +56,7 @@ impl Limits {
 
 /// Groups uses into spans, by pack and offset.
 pub(super) fn spans<T>(mut uses: Vec<Use<T>>, limits: Limits) -> Vec<Span<T>> {
-    uses.sort_by_key(|one| (one.at.pack, one.at.offset, one.key));
+    uses.sort_unstable_by_key(|one| (one.at.pack, one.at.offset, one.key));
     let mut spans: Vec<Span<T>> = Vec::new();
     for one in uses {
         let Range { start, end } = one.at.span();
@@ -70,6 +70,10 @@ pub(super) fn spans<T>(mut uses: Vec<Use<T>>, limits: Limits) -> Vec<Span<T>> {
                 last.uses.push(one);
                 continue;
             }
+        }
+        if let Some(last) = spans.last_mut() {
+            // It waits for its turn, and so may many.
+            last.uses.shrink_to_fit();
         }
         spans.push(Span { pack: one.at.pack, start, len: end - start, uses: vec![one] });
     }

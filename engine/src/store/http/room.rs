@@ -18,7 +18,7 @@ const LEAST_BYTES: usize = 512 << 10;
 /// More than this is not believed before it comes.
 const MOST_BYTES: usize = 256 << 20;
 /// Room that so many answers one after another had no need of is given up.
-const PATIENCE: usize = 8;
+const PATIENCE: usize = 4;
 
 /// Where room comes from and goes to. Clones share it.
 #[derive(Clone, Debug, Default)]
