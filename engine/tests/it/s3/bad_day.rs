@@ -4,7 +4,7 @@
 //! stored, over the same bucket without the proxy.
 //!
 //! `WINDLASS_BAD_DAY_MIB=1024` makes the source so large, and what happens to data happens again for
-//! every 42 MiB, which are enough for each fault once.
+//! every 84 MiB; 42 MiB are enough for each fault once.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ impl BadDay {
         }
         scene::init(&place(&location(cloud.address(), "bucket/r"), &settings()), Version::V2);
         let toxic = Toxic::before(cloud.address());
-        let rounds = usize::try_from(mebibytes / LEAST_MIB).expect("a number");
+        let rounds = usize::try_from(mebibytes / (2 * LEAST_MIB)).expect("a number").max(1);
         Self { cloud, toxic, scene, rounds }
     }
 
